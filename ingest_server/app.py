@@ -29,7 +29,7 @@ from ingest_server.openapi import document
 from ingest_server.page import files as page
 from ingest_server.page import groups as page_groups
 from ingest_server.page import partial, recordings, session
-from ingest_server.protocols import authority, enrolment, groups, native
+from ingest_server.protocols import authority, direct, enrolment, groups, native
 from ingest_server.protocols.compat import registry
 from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.protocols.files import Files
@@ -126,7 +126,9 @@ def make_app(
     app.add_route("/readyz", health, suffix="ready")
     app.add_route(document.PATH, document.Resource())
     authority.add_routes(app, settings.ca_file)
-    native.add_routes(app, native.Native(receiver, clock, settings.public_url))
+    spoken = native.Native(receiver, clock, settings.public_url)
+    native.add_routes(app, spoken)
+    direct.add_routes(app, spoken)
     groups.add_routes(app, receiver.grouping)
     if desk is not None:
         enrolment.add_routes(app, desk, doorkeeper)

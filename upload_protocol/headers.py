@@ -114,6 +114,14 @@ def blocks_path(upload_id: str) -> str:
     return f"{UPLOADS_PATH}/{upload_id}/blocks"
 
 
+def parts_path(upload_id: str) -> str:
+    return f"{UPLOADS_PATH}/{upload_id}/parts"
+
+
+def parts_done_path(upload_id: str) -> str:
+    return f"{UPLOADS_PATH}/{upload_id}/parts/done"
+
+
 def is_idempotency_key(value: str) -> bool:
     """Return whether *value* is 16 to 128 unreserved characters (RFC 3986, 2.3)."""
     return _KEY.match(value) is not None

@@ -33,9 +33,17 @@ class Limits:
 
     max_length: Length | None = None
     max_request_bytes: Length | None = None
+    direct_part_bytes: Length | None = None
+    """Parts of at most so many bytes, none over a multiple of it, may go straight to the store; None: none."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"max_length": self.max_length, "max_request_bytes": self.max_request_bytes}
+        direct = self.direct_part_bytes
+        more = {} if direct is None else {"direct_part_bytes": direct}
+        return {
+            "max_length": self.max_length,
+            "max_request_bytes": self.max_request_bytes,
+            **more,
+        }
 
     @classmethod
     def from_json(cls, source: object) -> Limits:
@@ -45,7 +53,11 @@ class Limits:
             MessageError: it has not the agreed form.
         """
         found = members.object_of(source)
-        return cls(members.length(found, "max_length"), members.length(found, "max_request_bytes"))
+        return cls(
+            members.length(found, "max_length"),
+            members.length(found, "max_request_bytes"),
+            members.length(found, "direct_part_bytes"),
+        )
 
 
 @dataclass(frozen=True, slots=True)

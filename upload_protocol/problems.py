@@ -52,6 +52,7 @@ _TABLE = (
     ProblemType("ranges-missing", 409, "Some bytes have not arrived"),
     ProblemType("digest-mismatch", 409, "The stored bytes are not what the digest says"),
     ProblemType("too-many-ranges", 409, "The upload is in too many pieces"),
+    ProblemType("not-direct", 409, "These bytes do not go straight to the store"),
     ProblemType("device-claimed", 409, "The device id is taken"),
     ProblemType("command-refused", 409, "The device does not take that"),
     ProblemType("upload-expired", 410, "The upload has expired"),

@@ -118,6 +118,7 @@ class Parts:
             before_publish=self._before_publish,
             audit=self._audit,
             routes=tuple(one.rule for one in config.route),
+            direct=config.direct_routes,
         )
         self.admission = Admission(config.server.threads, config.limits.max_requests_per_device)
         self.abandoned = AbandonedUploads(self.uploads, app_settings(config).compat_settings)

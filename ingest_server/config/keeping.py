@@ -80,7 +80,7 @@ class StorageSection(Section):
     gives the bytes itself."""
 
     presigned_endpoint: str | None = None
-    """Of the S3 store, as whoever reads reaches it; None: `endpoint`."""
+    """Of the S3 store, as whoever reads, and devices that send to it, reach it; None: `endpoint`."""
 
     @field_validator("state")
     @classmethod
@@ -119,6 +119,4 @@ class StorageSection(Section):
         said = [key for key in of_store if getattr(self, key) is not None]
         if self.blobs is None and said:
             raise ValueError(f"{', '.join(said)}: of an S3 store, so set blobs as well")
-        if self.presigned_endpoint is not None and self.presigned_s is None:
-            raise ValueError("presigned_endpoint is of links: set presigned_s as well")
         return self

@@ -74,6 +74,13 @@ class ServerConfig(LayeredSettings):
         return tuple(dict.fromkeys(one for one in found if one is not None))
 
     @property
+    def direct_routes(self) -> frozenset[str]:
+        """What the routes begin with on which devices send to the store themselves."""
+        if self.storage.blobs is None or self.storage.before is not None:
+            return frozenset()  # some bytes are still in a folder
+        return frozenset(one.rule.begins for one in self.route if one.direct)
+
+    @property
     def address(self) -> ListenAddress:
         return parse_address(self.server.listen)
 
@@ -186,6 +193,25 @@ def _unfit_routes(config: ServerConfig, layers: Layers) -> Iterator[str]:
             "or leave bucket out and name a prefix."
         )
         return
+    if own is None and any(one.direct for one in config.route):
+        yield (
+            f"[[route]] direct ({origin}) lets devices send to an S3 store, and files are in data_dir: set "
+            "[storage] blobs, or leave direct out."
+        )
+    is_linked = config.storage.presigned_s is not None or bool(config.direct_routes)
+    if config.storage.presigned_endpoint is not None and not is_linked:
+        yield (
+            f"[storage] presigned_endpoint ({layers.origin(('storage', 'presigned_endpoint'))}) is of links: set "
+            "presigned_s as well, or direct in a [[route]]."
+        )
+    both = {one.rule.begins for one in config.route if one.direct} & {
+        one.rule.begins for one in config.route if not one.direct
+    }
+    if both:
+        yield (
+            f"[[route]] direct ({origin}): two rules lead to {min(both)}, one with direct and one without: give "
+            "both the same, or places of their own."
+        )
     found = overlap([(own or "").rstrip("/"), *config.places])
     if found is not None:
         inner, outer = found

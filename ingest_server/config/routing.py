@@ -34,6 +34,9 @@ class RouteSection(Section):
     bucket: str | None = None
     """The bucket that the files are in, of the store that [storage] names; unset: where all others are."""
 
+    direct: bool = False
+    """Whether devices send the bytes to the store themselves, as far as they can; false: through the server."""
+
     prefix: str = ""
     """What the names of the files begin with, in that bucket or among all others."""
 

@@ -13,7 +13,7 @@ from functools import cache
 
 import falcon
 
-from ingest_server.openapi import fleet, groups, other_protocols, page_paths
+from ingest_server.openapi import direct, fleet, groups, other_protocols, page_paths
 from ingest_server.openapi.json_schema import Schema, schema_of
 from ingest_server.openapi.operations import (
     ALWAYS,
@@ -314,6 +314,7 @@ def document() -> Schema:
         # Either a token, or none where the server is open to its own machine.
         "security": [{"token": []}, {}],
         "paths": _paths()
+        | direct.paths()
         | groups.paths()
         | fleet.paths()
         | page_paths.paths()

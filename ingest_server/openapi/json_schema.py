@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from upload_protocol.digests import Digest
 from upload_protocol.messages import BlockDigests, UploadStatus
-from upload_protocol.ranges import MAX_OFFSET, RangeSet
+from upload_protocol.ranges import MAX_OFFSET, ByteRange, RangeSet
 
 Schema = dict[str, Any]
 
@@ -115,6 +115,13 @@ _PLAIN: Mapping[Any, Schema] = {
         "type": "string",
         "pattern": "^sha-256=:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=:$",
         "examples": ["sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"],
+    },
+    ByteRange: {
+        "type": "array",
+        "items": {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET},
+        "minItems": 2,
+        "maxItems": 2,
+        "description": "Half-open: [start, stop].",
     },
     RangeSet: {
         "type": "array",

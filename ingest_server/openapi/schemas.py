@@ -6,6 +6,14 @@ from ingest_server.auth.authentication import SCOPES
 from ingest_server.core.names import MAX_NAME_BYTES
 from ingest_server.openapi.json_schema import Schema, answer, name_of, request, schema_of
 from ingest_server.protocols import native
+from upload_protocol.direct import (
+    Part,
+    PartsDone,
+    PartsRequest,
+    SentPart,
+    SignedPart,
+    SignedParts,
+)
 from upload_protocol.enrolment import ClaimRequest, IssuedToken
 from upload_protocol.groups import GroupMember, GroupReport, GroupStatus
 from upload_protocol.members import Length
@@ -31,7 +39,7 @@ def schemas() -> dict[str, Schema]:
     size = {"minimum": native.MIN_BLOCK_BYTES, "maximum": native.MAX_BLOCK_BYTES}
     scopes = {"items": {"enum": sorted(SCOPES)}, "minItems": 1}
     made = {
-        Limits: answer(Limits),
+        Limits: answer(Limits, left_out=("direct_part_bytes",)),
         Probe: answer(Probe),
         Extends: request(Extends),
         CreateRequest: request(CreateRequest, name=name, folder=named),
@@ -40,6 +48,12 @@ def schemas() -> dict[str, Schema]:
         UploadStatus: answer(UploadStatus, received_bytes=schema_of(Length)),
         Page: answer(Page, uploads={"maxItems": native.MAX_PAGE}),
         BlockDigests: answer(BlockDigests, size=size),
+        Part: request(Part),
+        PartsRequest: request(PartsRequest),
+        SignedPart: answer(SignedPart),
+        SignedParts: answer(SignedParts),
+        SentPart: request(SentPart),
+        PartsDone: request(PartsDone),
         ClaimRequest: request(ClaimRequest),
         GroupMember: request(GroupMember),
         GroupReport: request(GroupReport),

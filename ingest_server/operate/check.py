@@ -11,6 +11,7 @@ from ingest_server.assembly.command_data import enter
 from ingest_server.assembly.data_folder import DATABASE
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import Refused, ServerError
+from ingest_server.core.routes import place_of
 from ingest_server.operate.commands import Commands, Parser, Parsers
 
 Line = tuple[str, str, str]
@@ -77,6 +78,9 @@ class CheckCommand(Commands):
             with closing(look_at_place(config, place)) as blobs:
                 for missing in blobs.try_out():
                     yield "WARN", "store", missing if place is None else f"{place}: {missing}"
+                if any(place_of(one) == (place or "") for one in config.direct_routes):
+                    blobs.try_direct()
+                    yield "OK", "direct", f"{where} takes from devices what is signed, and nothing else"
         except ServerError as error:
             yield "FAIL", "store", str(error)
             return

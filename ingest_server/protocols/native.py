@@ -176,13 +176,13 @@ class _Upload:
     native: Native
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-        _send_status(resp, self.native.receiver.status(device_of(req), known_id(upload_id)))
+        send_status(resp, self.native.receiver.status(device_of(req), known_id(upload_id)))
 
     def on_head(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-        _send_status(resp, self.native.receiver.status(device_of(req), known_id(upload_id)))
+        send_status(resp, self.native.receiver.status(device_of(req), known_id(upload_id)))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-        _send_status(resp, self.native.receiver.abort(device_of(req), known_id(upload_id)))
+        send_status(resp, self.native.receiver.abort(device_of(req), known_id(upload_id)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ class _Content:
             digest = _content_digest(req)
         except Refused as error:
             raise self.native.refused(device, upload_id, error.code, error.detail) from error
-        _send_status(resp, self.native.receiver.receive(device, upload_id, where, body, digest))
+        send_status(resp, self.native.receiver.receive(device, upload_id, where, body, digest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +284,7 @@ def _send_pending(resp: falcon.Response, status: UploadStatus, pending: Pending)
     _send(resp, status.to_json(), HTTPStatus.ACCEPTED)
 
 
-def _send_status(resp: falcon.Response, status: UploadStatus) -> None:
+def send_status(resp: falcon.Response, status: UploadStatus) -> None:
     resp.set_header(headers.UPLOAD_OFFSET, str(status.received.prefix))
     if status.length is not None:
         resp.set_header(headers.UPLOAD_LENGTH, str(status.length))

@@ -16,7 +16,9 @@ from datetime import datetime
 from pathlib import Path
 
 from ingest_server.core.routes import ELSEWHERE
-from ingest_server.storage.interface import Blobs, Claim, Level, Link, Part
+from ingest_server.storage.interface import Blobs, Claim, Level, Link, Part, SignedPut
+from upload_protocol.digests import Digest
+from upload_protocol.ranges import ByteRange
 
 
 class MovingBlobs(Blobs):
@@ -88,6 +90,14 @@ class MovingBlobs(Blobs):
 
     def open_part(self, upload_id: str, claim: Claim | None = None) -> Part:
         return self._of_upload(upload_id).open_part(upload_id, claim)
+
+    def sign_direct(self, claim: Claim, digest: Digest, for_s: float) -> SignedPut | None:
+        return self._of_upload(claim.upload_id).sign_direct(claim, digest, for_s)
+
+    def has_direct(
+        self, upload_id: str, name: str, where: ByteRange, digest: Digest
+    ) -> Claim | None:
+        return self._of_upload(upload_id).has_direct(upload_id, name, where, digest)
 
     def date_part(self, upload_id: str, modified_at: datetime) -> None:
         self._of_upload(upload_id).date_part(upload_id, modified_at)

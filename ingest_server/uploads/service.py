@@ -17,6 +17,7 @@ supported: two processes on one data folder, and bytes for an upload that is com
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TypeVar
 
 from ingest_server.auth import admitted
@@ -34,6 +35,7 @@ from ingest_server.uploads.claiming import Claiming
 from ingest_server.uploads.completion import Completion, Pending
 from ingest_server.uploads.concatenation import Concatenation
 from ingest_server.uploads.creation import Creation
+from ingest_server.uploads.direct import Direct
 from ingest_server.uploads.expiry import Expiry
 from ingest_server.uploads.fair_pool import FairPool
 from ingest_server.uploads.giving_way import GivingWay
@@ -51,6 +53,7 @@ from ingest_server.uploads.standing import Standings
 from ingest_server.uploads.status import Statuses
 from ingest_server.uploads.store import UploadStore, stopped
 from upload_protocol.digests import Digest
+from upload_protocol.direct import Part, SentPart, SignedParts
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import (
     BlockDigests,
@@ -78,6 +81,7 @@ class UploadService:
         before_publish: BeforePublish = allow_all,
         audit: Audit | None = None,
         routes: Sequence[Route] = (),
+        direct: AbstractSet[str] = frozenset(),
     ) -> None:
         """Join the parts; `stop` ends it, and leaves *store* to whoever opened it.
 
@@ -86,6 +90,7 @@ class UploadService:
             before_publish: asked about each verified file; it may refuse to have it published.
             audit: where it is noted who made, completed or aborted what; None: nowhere.
             routes: where uploads go, by the first that fits; where none does, with all others.
+            direct: what the routes begin with on which devices may send to the store themselves.
 
         Raises:
             ValueError: the name template cannot be used.
@@ -105,11 +110,13 @@ class UploadService:
         )
         self.arriving = Arriving(store)
         read_later = self.completion.begin_reading
+        self._direct = Direct(store, direct)
         self._statuses = Statuses(
             store,
             self.standings,
             read_later,
             lambda: self.settings,
+            direct=self._direct.part_bytes,
             told=self.publisher.naming.told,
         )
         self.grouping = Grouping(store, self)
@@ -276,6 +283,28 @@ class UploadService:
                 record, where, body, expected, is_open_ended=is_open_ended
             )
         return self._statuses.of(kept)
+
+    def sign_parts(
+        self, device: str | None, upload_id: str, parts: Sequence[Part]
+    ) -> SignedParts:
+        """Return where the store takes these bytes from the device itself; older requests for them end.
+
+        Raises:
+            Refused: ``not-direct``: they come by `receive`; or as `receive`.
+        """
+        self._store.refuse_when_stopping()
+        return self._direct.sign(self._store.find(device, upload_id), parts)
+
+    def take_parts(
+        self, device: str | None, upload_id: str, parts: Sequence[SentPart]
+    ) -> UploadStatus:
+        """Record bytes that the store has got so; all of them are durable and recorded on return. Repeatable.
+
+        Raises:
+            Refused: ``not-direct``: the store has not got them; or as `receive`. None of them is recorded.
+        """
+        self._store.refuse_when_stopping()
+        return self._statuses.of(self._direct.take(self._store.find(device, upload_id), parts))
 
     def concatenate(self, device: str | None, upload_id: str, sources: Sequence[str]) -> None:
         """Fill an upload with the bytes of whole others, in their order; durable on return.

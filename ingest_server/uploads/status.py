@@ -34,6 +34,7 @@ class Statuses:
         read_later: Callable[[str, Receipt], None],
         settings: Callable[[], ReceiverSettings],
         *,
+        direct: Callable[[UploadRecord], int | None] = lambda _: None,
         told: Callable[[Receipt], Receipt],
     ) -> None:
         """Join the parts.
@@ -41,12 +42,14 @@ class Statuses:
         Args:
             read_later: begins to read the published file of a complete upload, once.
             settings: returns those of now.
+            direct: returns how large a part may be that goes straight to the store; None: none does.
             told: returns a receipt as a device may see it.
         """
         self._store = store
         self._standings = standings
         self._read_later = read_later
         self._settings = settings
+        self._direct = direct
         self._told = told
 
     def asked(self, record: UploadRecord) -> UploadStatus:
@@ -91,7 +94,7 @@ class Statuses:
             state=state.value,
             length=record.length,
             received=record.received,
-            limits=Limits(max_length=settings.max_length),
+            limits=Limits(settings.max_length, direct_part_bytes=self._direct(record)),
             expires_at=self._expires_at(record, settings.idle_expiry_s),
             digest=record.digest,
             receipt=receipt,

@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Protocol
 
 from ingest_server.core.names import folded
-from ingest_server.storage.interface.rows import Claim, Level, Link
+from ingest_server.storage.interface.rows import Claim, Level, Link, SignedPut
+from upload_protocol.digests import Digest
+from upload_protocol.ranges import ByteRange
 
 UNBOUNDED = 1 << 60
 
@@ -171,6 +173,15 @@ class Blobs(Protocol):
         self.probe()
         yield from ()
 
+    def try_direct(self) -> None:
+        """Look whether the store keeps to what `sign_direct` signs; one that signs nothing does.
+
+        Raises:
+            StorageError: it does not.
+            OSError: it cannot be used.
+        """
+        return
+
     def free_bytes(self) -> int:
         """Return how many more bytes may be stored; `UNBOUNDED`: the store tells of no end."""
         ...
@@ -200,6 +211,46 @@ class Blobs(Protocol):
             FileNotFoundError: there is no such upload.
         """
         ...
+
+    def sign_direct(
+        self,
+        claim: Claim,  # noqa: ARG002 # few stores are asked by others
+        digest: Digest,  # noqa: ARG002
+        for_s: float,  # noqa: ARG002
+    ) -> SignedPut | None:
+        """Return leave to store bytes as what *claim*'s hand would write; None: this store gives none.
+
+        Once the claim is superseded, what is stored by it is hidden as its hand's would be.
+
+        Args:
+            claim: of just those bytes, no more than `border_bytes` and within two of its multiples.
+            digest: of them: the store refuses others.
+            for_s: how long a request by it may begin.
+
+        Raises:
+            OSError: none can be made.
+        """
+        return None
+
+    def has_direct(
+        self,
+        upload_id: str,  # noqa: ARG002
+        name: str,  # noqa: ARG002
+        where: ByteRange,  # noqa: ARG002
+        digest: Digest,  # noqa: ARG002
+    ) -> Claim | None:
+        """Return the claim under which the store itself says that it has just those bytes; None: it has not.
+
+        Args:
+            upload_id: whose bytes.
+            name: as `sign_direct` has named them; somebody else says so.
+            where: which bytes.
+            digest: of them.
+
+        Raises:
+            OSError: the store failed.
+        """
+        return None
 
     def date_part(self, upload_id: str, modified_at: datetime) -> None:  # noqa: ARG002
         """Let the bytes of an upload, and the file that they become, carry this time, if it can.

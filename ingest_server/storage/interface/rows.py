@@ -22,6 +22,17 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedPut:
+    """Leave to store just these bytes as those of a claim, by one PUT to the store itself."""
+
+    name: str
+    """What the store calls them; with the upload's id it says all that `Blobs.has_direct` asks for."""
+    url: str
+    headers: Mapping[str, str]
+    """That the request has to have, beside its length; names in lower case."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """The right to do something alone, until it ends or somebody else gets it."""
 

@@ -21,14 +21,30 @@ from typing import IO
 
 from ingest_server.core.errors import StorageError
 from ingest_server.core.names import STAGING, folded, numbered
-from ingest_server.storage.interface import UNBOUNDED, Blobs, Claim, Level, Link, Part
+from ingest_server.storage.interface import (
+    UNBOUNDED,
+    Blobs,
+    Claim,
+    Level,
+    Link,
+    Part,
+    SignedPut,
+)
 from ingest_server.storage.s3.arriving import ArrivingObject, Pieces
 from ingest_server.storage.s3.assembling import Assembly
 from ingest_server.storage.s3.bucket import Bucket, Head, Listed, TakenError
-from ingest_server.storage.s3.pieces import PART_BYTES, end_of, part_bytes_of
+from ingest_server.storage.s3.pieces import (
+    PART_BYTES,
+    claimed_by,
+    end_of,
+    name_of,
+    part_bytes_of,
+)
 from ingest_server.storage.s3.place import Place
 from ingest_server.storage.s3.reading import PublishedObject
-from ingest_server.storage.s3.trying_out import try_out
+from ingest_server.storage.s3.trying_out import try_direct, try_out
+from upload_protocol.digests import Digest
+from upload_protocol.ranges import ByteRange
 
 MOST_KEY_BYTES = 1024
 FRESH_FOR = timedelta(hours=1)
@@ -173,6 +189,15 @@ class S3Blobs(Blobs):
     def try_out(self) -> Iterator[str]:
         return try_out(self._bucket, f"{self._inner}probe/")
 
+    def try_direct(self) -> None:
+        """Look whether the store keeps to what is signed for devices that send to it themselves.
+
+        Raises:
+            StorageError: it does not.
+            OSError: it cannot be used.
+        """
+        try_direct(self._bucket, f"{self._inner}probe/")
+
     def try_rate(self, data: bytes) -> None:
         """Put an object, read it and remove it: whoever asked knows how long that takes.
 
@@ -229,6 +254,21 @@ class S3Blobs(Blobs):
     def open_part(self, upload_id: str, claim: Claim | None = None) -> Part:
         self._refuse_unbegun(upload_id)
         return ArrivingObject(self._bucket, upload_id, self._folder(upload_id), claim)
+
+    def sign_direct(self, claim: Claim, digest: Digest, for_s: float) -> SignedPut:
+        where = claim.where
+        name = name_of(where.start, where.stop, claim.epoch, 1, secrets.token_hex(4))
+        key = self._folder(claim.upload_id) + name
+        return SignedPut(name, *self._bucket.put_link(key, where.length, digest, for_s))
+
+    def has_direct(
+        self, upload_id: str, name: str, where: ByteRange, digest: Digest
+    ) -> Claim | None:
+        claim = claimed_by(upload_id, name)
+        if claim is None or claim.where != where:
+            return None
+        has_it = self._bucket.has(self._folder(upload_id) + name, where.length, digest)
+        return claim if has_it else None
 
     def part_length(self, upload_id: str) -> int | None:
         if not self._is_begun(upload_id):

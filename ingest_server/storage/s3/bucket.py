@@ -25,6 +25,7 @@ from typing import Any
 
 import boto3
 import botocore.session
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import SharedCredentialProvider
 from botocore.exceptions import (
@@ -36,11 +37,13 @@ from botocore.exceptions import (
     NoCredentialsError,
     ReadTimeoutError,
 )
+from botocore.httpsession import URLLib3Session
 
 from edge_host.clock import SystemClock
 from ingest_server.storage.interface import Link
 from ingest_server.storage.s3.place import Place
 from ingest_server.storage.silence import Silence, SilentError
+from upload_protocol.digests import Digest
 
 CONNECT_S = 5.0
 READ_S = 30.0
@@ -68,6 +71,7 @@ class UnknownCallError(OSError):
     """The store does not have this call."""
 
 
+_CHECKSUM = "x-amz-checksum-sha256"
 _NEW_CHECKSUMS = ("x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-trailer")
 _REFUSALS = (ClientError,)
 _NOTHING = (ReadTimeoutError, ConnectTimeoutError)
@@ -248,6 +252,55 @@ class Bucket:
                     "get_object", asked, ExpiresIn=int(wanted.for_s)
                 )
             )
+
+    def put_link(
+        self, key: str, size: int, digest: Digest, for_s: float, *, is_own: bool = False
+    ) -> tuple[str, dict[str, str]]:
+        """Return a URL by which whoever has it may store just these bytes, once; and the headers it needs.
+
+        Their number and their SHA-256 are signed; made here, without asking the store.
+
+        Args:
+            is_own: it is for a request from here, not from a device.
+
+        Raises:
+            OSError: there is no key to sign with.
+        """
+        value = base64.b64encode(digest.value).decode("ascii")
+        asked = {
+            "Bucket": self.place.bucket,
+            "Key": key,
+            "ContentLength": size,
+            "ChecksumSHA256": value,
+            "IfNoneMatch": "*",
+        }
+        signer = self._client if is_own else self._signer
+        with _as_os_errors(key):
+            url = signer.generate_presigned_url("put_object", asked, ExpiresIn=int(for_s))
+        return str(url), {_CHECKSUM: value, "if-none-match": "*"}
+
+    def put_by_link(self, url: str, data: bytes, headers: Mapping[str, str]) -> int:
+        """Store an object as a device does that was given a link; return the store's status.
+
+        Raises:
+            OSError: there is no answer.
+        """
+        session = URLLib3Session(timeout=READ_S)
+        sent = AWSRequest("PUT", url, {**headers, "Content-Length": str(len(data))}, data)
+        try:
+            with _as_os_errors("the link"):
+                return int(session.send(sent.prepare()).status_code)
+        finally:
+            session.close()
+
+    def has(self, key: str, size: int, digest: Digest) -> bool:
+        """Whether the store says of an object that it has *size* bytes with this digest."""
+        try:
+            found = self._ask("head_object", key, Key=key, ChecksumMode="ENABLED")
+        except FileNotFoundError:
+            return False
+        value = base64.b64encode(digest.value).decode("ascii")
+        return (found.get("ContentLength"), found.get("ChecksumSHA256")) == (size, value)
 
     def look(self) -> None:
         """Ask for something that whoever may use the bucket is told."""

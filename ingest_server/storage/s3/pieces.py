@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import pairwise
 
+from ingest_server.storage.interface import Claim
 from ingest_server.storage.s3.bucket import Listed
+from upload_protocol.ranges import ByteRange
 
 MIB = 1024 * 1024
 PART_BYTES = 8 * MIB
@@ -67,6 +69,14 @@ def name_of(start: int, stop: int, epoch: int, count: int, nonce: str) -> str:
         nonce: eight hex digits, so that no two writers come to one name.
     """
     return f"{start:015}-{stop:015}-{epoch:016x}-{count:06x}-{nonce}"
+
+
+def claimed_by(upload_id: str, name: str) -> Claim | None:
+    """Return the claim under which a piece was named that has all bytes of its claim; None: none was."""
+    found = _NAME.match(name)
+    if found is None or int(found[1]) >= int(found[2]):
+        return None
+    return Claim(upload_id, ByteRange(int(found[1]), int(found[2])), int(found[3], 16))
 
 
 def first_name_at(start: int) -> str:

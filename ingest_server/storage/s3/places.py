@@ -21,8 +21,18 @@ import structlog
 
 from ingest_server.core.errors import StorageError
 from ingest_server.core.routes import ELSEWHERE, overlap, place_of, within
-from ingest_server.storage.interface import UNBOUNDED, Blobs, Claim, Level, Link, Part
+from ingest_server.storage.interface import (
+    UNBOUNDED,
+    Blobs,
+    Claim,
+    Level,
+    Link,
+    Part,
+    SignedPut,
+)
 from ingest_server.storage.s3.blobs import KIND, ROUTED, S3Blobs
+from upload_protocol.digests import Digest
+from upload_protocol.ranges import ByteRange
 
 REMEMBERED = 4096
 """Uploads whose place is known without asking the database."""
@@ -191,6 +201,14 @@ class S3Places(Blobs):
 
     def open_part(self, upload_id: str, claim: Claim | None = None) -> Part:
         return self._of(upload_id).open_part(upload_id, claim)
+
+    def sign_direct(self, claim: Claim, digest: Digest, for_s: float) -> SignedPut:
+        return self._of(claim.upload_id).sign_direct(claim, digest, for_s)
+
+    def has_direct(
+        self, upload_id: str, name: str, where: ByteRange, digest: Digest
+    ) -> Claim | None:
+        return self._of(upload_id).has_direct(upload_id, name, where, digest)
 
     def part_length(self, upload_id: str) -> int | None:
         return self._of(upload_id).part_length(upload_id)

@@ -6,10 +6,12 @@ import errno
 import secrets
 from collections.abc import Callable, Iterator
 
+from ingest_server.core.errors import StorageError
 from ingest_server.storage.s3.arriving import Pieces
 from ingest_server.storage.s3.assembling import Assembly
 from ingest_server.storage.s3.bucket import Bucket, Listed, TakenError
 from ingest_server.storage.s3.pieces import PART_BYTES
+from upload_protocol.digests import Digest
 
 
 def try_out(bucket: Bucket, folder: str) -> Iterator[str]:
@@ -55,6 +57,41 @@ def _tried(bucket: Bucket, mine: str) -> Iterator[str]:
             "it does not look at Content-MD5: bytes that change on their way to it are found only "
             "when the file is whole, and all of it has to be sent again"
         )
+
+
+def try_direct(bucket: Bucket, folder: str) -> None:
+    """Store an object by a link as devices get it, and try what the link is not for.
+
+    Args:
+        folder: what the keys of the objects that are made begin with; none is left.
+
+    Raises:
+        StorageError: the store takes other bytes than were signed, or does not say what it has.
+        OSError: it cannot be used; it says why.
+    """
+    mine = f"{folder}{secrets.token_hex(8)}/"
+    data = secrets.token_bytes(1000)
+    digest = Digest.of(data)
+    try:
+        for said, sent in (("other bytes", data[::-1]), ("more bytes", data + b".")):
+            url, headers = bucket.put_link(f"{mine}{said}", len(data), digest, 60, is_own=True)
+            if bucket.put_by_link(url, sent, headers) < 400:
+                raise _not_direct(bucket, f"takes {said} by a link than were signed")
+        url, headers = bucket.put_link(f"{mine}right", len(data), digest, 60, is_own=True)
+        status = bucket.put_by_link(url, data, headers)
+        if status >= 400:
+            raise _not_direct(bucket, f"takes no object by a signed link (answer {status})")
+        if not bucket.has(f"{mine}right", len(data), digest):
+            raise _not_direct(bucket, "does not say which SHA-256 an object has")
+    finally:
+        bucket.delete_all([one.key for one in bucket.listed(mine)])
+
+
+def _not_direct(bucket: Bucket, why: str) -> StorageError:
+    return StorageError(
+        f"{bucket.place}: the store {why}, so devices cannot send to it themselves: leave direct out of its "
+        "[[route]], and all goes through the server"
+    )
 
 
 def _refuses(ask: Callable[[], None]) -> bool:

@@ -1,0 +1,264 @@
+"""Bytes that devices send to the bucket themselves: a whole server, and a real SeaweedFS."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from ingest_server import cli
+from tests.support.direct import ask_to_sign, at_store, done, signed
+from tests.support.processes import toml
+from tests.support.s3_keys import content_of, keys_below, put_object
+from tests.support.s3_proxy import proxy_to, resigned, without
+from tests.support.seaweed import seaweed
+from tests.support.secured import complete, create, put, secured
+
+pytestmark = pytest.mark.slow
+MIB = 1024 * 1024
+PART = 8 * MIB
+LENGTH = PART + MIB
+OTHER = bytes(LENGTH)
+RULE = {"match": "drone-*", "prefix": "straight", "direct": True}
+PIECES = ".ingest-server/parts/"
+
+
+@pytest.fixture(scope="module")
+def store():
+    with seaweed() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def proxy(store):
+    with proxy_to(store.endpoint) as found:
+        yield found
+
+
+@contextmanager
+def site_of(folder, store, place):
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    with secured(folder, storage=store.settings(place), route=[RULE]) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def place(store):
+    return store.place()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, store, place):
+    with site_of(tmp_path_factory.mktemp("direct"), store, place) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def drone(site):
+    return site.device("drone-1")
+
+
+@pytest.fixture
+def data():
+    """Bytes that nobody has published before."""
+    return os.urandom(LENGTH)
+
+
+def begun(client):
+    return create(client, length=LENGTH).json()["id"]
+
+
+def refusal(answer):
+    return answer.status_code, answer.json()["code"]
+
+
+def published(place, receipt):
+    return content_of(place, place.prefix + receipt["published_as"])
+
+
+def test_a_file_that_goes_straight_to_the_store_is_acknowledged_part_by_part_and_published(
+    drone, place, data
+):
+    status = create(drone, length=LENGTH).json()
+    upload_id = status["id"]
+    first, last = signed(drone, upload_id, data, (0, PART), (PART, LENGTH))
+
+    assert status["limits"]["direct_part_bytes"] == PART
+    assert at_store(last, data).status_code == 200
+    assert done(drone, upload_id, last).json()["received"] == [[PART, LENGTH]]
+    assert at_store(first, data).status_code == 200
+    both = [done(drone, upload_id, first, last).json() for _ in range(2)]
+    receipt = complete(drone, upload_id, data).json()
+
+    assert [one["received"] for one in both] == [[[0, LENGTH]]] * 2
+    assert receipt["verified_against"] == "client"
+    assert receipt["published_as"].startswith("straight/drone-1/")
+    assert published(place, receipt) == data
+    assert keys_below(place, PIECES + upload_id) == []
+
+
+def test_what_no_rule_sends_straight_goes_through_the_server(site, drone, data):
+    camera = site.device("cam-1")
+    status = create(camera, length=LENGTH).json()
+    unknown = create(drone, length=None).json()
+
+    answers = [
+        ask_to_sign(camera, status["id"], data, (0, PART)),
+        ask_to_sign(drone, unknown["id"], data, (0, PART)),
+        ask_to_sign(drone, begun(drone), data, (PART - 1, PART + 1)),
+    ]
+
+    assert "direct_part_bytes" not in status["limits"] | unknown["limits"]
+    assert [refusal(one) for one in answers] == [(409, "not-direct")] * 3
+    assert ask_to_sign(drone, status["id"], data, (0, PART)).status_code == 404
+
+
+def test_a_link_takes_its_own_bytes_and_no_others_and_those_once(drone, data):
+    upload_id = begun(drone)
+    [part] = signed(drone, upload_id, data, (0, PART))
+    theirs = {**part, "headers": signed(drone, begun(drone), OTHER, (0, PART))[0]["headers"]}
+
+    assert at_store(part, OTHER).status_code == 400
+    assert at_store(theirs, OTHER).status_code == 403
+    assert at_store(part, data, body=data[: PART - 1]).status_code == 403
+    assert httpx.put(part["url"], content=data[:PART], trust_env=False).status_code == 403
+    before = done(drone, upload_id, part)
+    assert at_store(part, data).status_code == 200
+    assert at_store(part, data).status_code == 412
+
+    assert refusal(before) == (409, "not-direct")
+    assert before.json()["missing"] == [[0, LENGTH]]
+    assert done(drone, upload_id, part).json()["received"] == [[0, PART]]
+
+
+def test_who_says_that_other_bytes_are_there_is_not_believed(drone, data):
+    upload_id = begun(drone)
+    [part] = signed(drone, upload_id, data, (0, PART))
+    assert at_store(part, data).status_code == 200
+    [other] = signed(drone, begun(drone), OTHER, (0, PART))
+
+    lies = [
+        {**part, "digest": other["digest"]},
+        {**part, "range": [0, PART - 1]},
+        {**part, "part": other["part"]},
+        {**part, "part": f"../{upload_id}/{part['part']}"},
+    ]
+
+    answers = [done(drone, upload_id, lie) for lie in lies]
+    assert [one.status_code for one in answers] == [409, 409, 409, 400]
+    assert drone.get(f"/v1/uploads/{upload_id}").json()["received"] == []
+
+
+def test_a_newer_request_takes_over_and_what_comes_late_by_a_link_changes_nothing(
+    drone, place, data
+):
+    upload_id = begun(drone)
+    [late] = signed(drone, upload_id, OTHER, (0, PART))
+    assert put(drone, upload_id, data).status_code == 200
+    assert at_store(late, OTHER).status_code == 200
+
+    again = ask_to_sign(drone, upload_id, OTHER, (0, PART))
+    answer = done(drone, upload_id, late)
+    receipt = complete(drone, upload_id, data).json()
+
+    assert refusal(again) == (409, "not-direct")
+    assert answer.json()["received"] == [[0, LENGTH]]
+    assert published(place, receipt) == data
+    assert at_store(late, OTHER).status_code == 200
+    assert published(place, receipt) == data
+
+
+def test_of_a_part_that_a_newer_request_has_begun_nothing_is_recorded(drone, data):
+    upload_id = begun(drone)
+    [older] = signed(drone, upload_id, data, (0, PART))
+    [newer] = signed(drone, upload_id, data, (MIB, PART))
+    assert at_store(older, data).status_code == at_store(newer, data).status_code == 200
+
+    assert refusal(done(drone, upload_id, older, newer)) == (409, "superseded")
+    assert done(drone, upload_id, newer).json()["received"] == [[MIB, PART]]
+
+
+def test_bytes_that_change_in_the_store_after_they_were_acknowledged_get_no_receipt(
+    drone, place, data
+):
+    upload_id = begun(drone)
+    parts = signed(drone, upload_id, data, (0, PART), (PART, LENGTH))
+    assert [at_store(part, data).status_code for part in parts] == [200, 200]
+    done(drone, upload_id, *parts)
+    put_object(place, f"{place.prefix}{PIECES}{upload_id}/{parts[0]['part']}", OTHER[:PART])
+
+    assert refusal(complete(drone, upload_id, data)) == (409, "digest-mismatch")
+    assert put(drone, upload_id, data).status_code == 200
+    assert published(place, complete(drone, upload_id, data).json()) == data
+
+
+def test_an_upload_that_is_over_takes_no_part(drone, data):
+    upload_id = begun(drone)
+    [part] = signed(drone, upload_id, data, (0, PART))
+    drone.delete(f"/v1/uploads/{upload_id}")
+
+    assert at_store(part, data).status_code == 200
+    assert refusal(done(drone, upload_id, part)) == (410, "upload-aborted")
+    assert refusal(ask_to_sign(drone, upload_id, data, (0, PART))) == (410, "upload-aborted")
+
+
+def test_after_a_start_anew_a_part_of_before_is_sent_again(tmp_path, store, data):
+    """The claims of one server are in its memory; those of several are in their database."""
+    place = store.place()
+    with site_of(tmp_path, store, place) as site:
+        token = site.token("drone-1")
+        drone = site.client(token)
+        upload_id = begun(drone)
+        [part] = signed(drone, upload_id, data, (0, PART))
+        assert at_store(part, data).status_code == 200
+    with site_of(tmp_path, store, place) as site:
+        drone = site.client(token)
+
+        assert refusal(done(drone, upload_id, part)) == (409, "superseded")
+        assert put(drone, upload_id, data).status_code == 200
+        assert published(place, complete(drone, upload_id, data).json()) == data
+
+
+def checked(folder, store, place, capsys, **rule):
+    config = folder / "check.toml"
+    tables = {"server": {"data_dir": folder / "data"}, "route": [{**RULE, **rule}]}
+    config.write_text(toml({**tables, "storage": store.settings(place)}))
+    (folder / "data").mkdir(exist_ok=True)
+    capsys.readouterr()
+    code = cli.main(["check", "--config", str(config)])
+    return code, capsys.readouterr().out.splitlines()
+
+
+def ignores_checksums(request, forward):
+    """Be a store that takes any bytes by a link, and says no SHA-256 of what it has."""
+    if request.header("x-amz-checksum-sha256") is None:
+        return forward(request)
+    request.path = request.path.partition("?")[0]
+    return forward(resigned(request, {"x-amz-checksum-sha256": None}))
+
+
+def test_a_check_refuses_a_store_that_takes_other_bytes_than_were_signed(
+    tmp_path, store, proxy, capsys
+):
+    place = store.place()
+    good, said = checked(tmp_path, store, place, capsys)
+    proxy.on("put", ignores_checksums, times=100)
+    bad, why = checked(tmp_path, store, replace(place, endpoint=proxy.endpoint), capsys)
+    proxy.clear()
+    proxy.on("head", without("x-amz-checksum-mode"), times=100)
+    silent, how = checked(tmp_path, store, replace(place, endpoint=proxy.endpoint), capsys)
+    proxy.clear()
+
+    assert (good, bad, silent) == (0, 1, 1)
+    assert said[-2:] == [
+        f"OK    direct    {place} takes from devices what is signed, and nothing else",
+        f"OK    store     {place} takes files, gives them back and removes them",
+    ]
+    assert why[-1] == (
+        f"FAIL  store     {place}: the store takes other bytes by a link than were signed, so devices cannot "
+        "send to it themselves: leave direct out of its [[route]], and all goes through the server"
+    )
+    assert "does not say which SHA-256 an object has" in how[-1]
