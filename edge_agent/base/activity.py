@@ -203,6 +203,14 @@ class Activity:
             self._view = replace(self._view, rule_notes=notes)
         self._announce()
 
+    def note_direct(self, why: str | None) -> None:
+        """Say why bytes go through the server though its store would take them; None: they do not."""
+        with self._lock:
+            if self._view.direct == why:
+                return
+            self._view = replace(self._view, direct=why)
+        self._announce()
+
     def hold(self, held: Mapping[str, bool]) -> None:
         """Say which recordings' files are open, and whether they are deleted; no listener is told."""
         with self._lock:

@@ -162,6 +162,10 @@ class ServerBusyError(TransportError):
         self.is_foreign = is_foreign
 
 
+class NotDirectError(TransportError):
+    """Bytes did not get straight to the server's store: they go through the server."""
+
+
 class UnauthorizedError(TransportError):
     """The server does not take our token."""
 

@@ -64,6 +64,7 @@ class ProblemCode(StrEnum):
     RULE_UNKNOWN = "rule_unknown"
     HOLD_STALE = "hold_stale"
     PLAN_LOW = "plan_low"
+    DIRECT_UNREACHABLE = "direct_unreachable"
     DEADLINE_LATE = "deadline_late"
     INSECURE_TRANSPORT = "insecure_transport"
     WATCHER_FAILED = "watcher_failed"

@@ -106,6 +106,9 @@ class View:
     rule_notes: tuple[tuple[ProblemCode, str], ...] = ()
     """What people should know of the owner's rules: a problem, and a sentence."""
 
+    direct: str | None = None
+    """Why bytes go through the server though its store would take them; None: they do not, or so it is set."""
+
     @property
     def limits(self) -> tuple[str, ...]:
         """What cannot be found out in some folder: sentences for a person."""
@@ -144,5 +147,7 @@ class View:
     @property
     def problems(self) -> frozenset[ProblemCode]:
         """Those that were raised, and what follows from the folders and from what is left out."""
-        of_rules = (code for code, _ in self.rule_notes)
-        return self.raised.union(of_rules, *(one.problems for one in self.folders.values()))
+        noted = {code for code, _ in self.rule_notes}
+        if self.direct is not None:
+            noted.add(ProblemCode.DIRECT_UNREACHABLE)
+        return self.raised.union(noted, *(one.problems for one in self.folders.values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from upload_protocol.ranges import ByteRange, RangeSet
 
@@ -112,6 +113,18 @@ def next_range(missing: RangeSet, limit: int) -> ByteRange | None:
     for first in missing:
         return ByteRange(first.start, min(first.stop, first.start + limit))
     return None
+
+
+def within_borders(where: ByteRange, border: int) -> list[ByteRange]:
+    """Return *where* in runs of which none lies over a multiple of *border*, in their order."""
+    cuts = range((where.start // border + 1) * border, where.stop, border)
+    return [ByteRange(*one) for one in pairwise((where.start, *cuts, where.stop))]
+
+
+def up_to_a_border(where: ByteRange, border: int) -> ByteRange:
+    """Return *where* without what lies past its last multiple of *border*; all of it, if it has none."""
+    last = where.stop // border * border
+    return ByteRange(where.start, last) if last > where.start else where
 
 
 def differing(

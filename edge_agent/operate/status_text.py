@@ -34,7 +34,7 @@ def status_page(answer: Mapping[str, Any], device_id: str, width: int | None = N
     if document["problems"]:
         lines.append(f"problems: {', '.join(document['problems'])}")
         lines += [f"{code}: {IN_WORDS[code]}" for code in document["problems"] if code in IN_WORDS]
-    lines += [f"rules: {note}" for note in document.get("notes", ())]
+    lines += [f"note: {note}" for note in document.get("notes", ())]
     lines += [f"open files: {limit}" for limit in answer["limits"]]
     if (held := held_back(document)) is not None:
         lines.append(held)

@@ -167,7 +167,7 @@ class StateDocuments:
             "problems": sorted(view.problems),
             "left_out": None if view.left_out is None else in_document(view.left_out),
             "held": None if view.originals is None else self._held(view.originals),
-            "notes": [text for _, text in view.rule_notes][:_NOTES],
+            "notes": _notes(view),
             "last_completed_at": totals.last_verified_at,
         }
 
@@ -251,3 +251,9 @@ def percent(part: int, whole: int) -> float:
 
 def _whole(number: float | None) -> int | None:
     return None if number is None else round(number)
+
+
+def _notes(view: View) -> list[str]:
+    """Return what a person should know though nothing waits for it."""
+    direct = [] if view.direct is None else [view.direct]
+    return [*direct, *(text for _, text in view.rule_notes)][:_NOTES]

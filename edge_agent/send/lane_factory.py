@@ -14,6 +14,7 @@ from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.conflicts import Conflicts
 from edge_agent.send.description import Appends, Descriptions, MetadataOf
 from edge_agent.send.digest_first import DigestFirst
+from edge_agent.send.direct import DirectWay
 from edge_agent.send.failures import FailurePolicy
 from edge_agent.send.held_sources import HeldSources
 from edge_agent.send.lane import Lane, Shared
@@ -59,6 +60,7 @@ class LaneFactory:
     ) -> None:
         self._descriptions = Descriptions(store, device_id, metadata_of, appends)
         self._digest_first = DigestFirst()
+        self._direct = DirectWay(activity, clock)
         self.roster = roster = Roster()
         self.rates = rates = LaneRates(way)
         self.retries = retries = Retries(store, jitter=jitter)
@@ -131,5 +133,6 @@ class LaneFactory:
             rates=self.rates,
             descriptions=self._descriptions,
             digest_first=self._digest_first,
+            direct=self._direct,
         )
         return Lane(member, shared, queue, steps)

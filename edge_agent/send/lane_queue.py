@@ -11,7 +11,13 @@ from collections.abc import Iterator
 from itertools import islice
 
 from edge_agent.core.gather import ahead_bytes, begins_another
-from edge_agent.core.plan import least_bytes, next_range, request_bytes, share_bytes
+from edge_agent.core.plan import (
+    least_bytes,
+    next_range,
+    request_bytes,
+    share_bytes,
+    up_to_a_border,
+)
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import State
 from edge_agent.send.body import ThrottledBody
@@ -235,7 +241,14 @@ class LaneQueue:
                 least=least_bytes(rate, self._rates.sizing, rtt_s=rtt_s),
                 rtt_s=rtt_s,
             )
-            where = next_range(wanted, min(limit, share))
+            where = next_range(wanted, _fit(min(limit, share), progress.direct_part_bytes))
+            if where is not None and progress.direct_part_bytes is not None:
+                where = up_to_a_border(where, progress.direct_part_bytes)
             if where is not None:
                 return Task(Kind.SEND, where)
         return None if progress.flights else Task(Kind.HASH)
+
+
+def _fit(limit: int, border: int | None) -> int:
+    """Return *limit*, or one whole part where it is most of one: of those the store makes objects without reading."""
+    return limit if border is None or limit < border // 2 else max(limit, border)

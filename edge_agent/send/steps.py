@@ -24,6 +24,7 @@ from edge_agent.send.body import ThrottledBody
 from edge_agent.send.clients.interface import LaneClient, Pending
 from edge_agent.send.description import Descriptions, facts, modified_at
 from edge_agent.send.digest_first import DigestFirst
+from edge_agent.send.direct import DirectSending, DirectWay
 from edge_agent.send.lane_lock import LaneLock
 from edge_agent.send.lane_rates import LaneRates
 from edge_agent.send.opening import Opening, refuse_lost
@@ -31,7 +32,7 @@ from edge_agent.send.receipts import check_receipt, keep_receipt
 from edge_agent.send.upload_progress import Flight, Kind, Task, UploadProgress
 from edge_agent.store.recordings import Store
 from edge_host.clock import rfc3339
-from upload_protocol.messages import CompleteRequest
+from upload_protocol.messages import CompleteRequest, UploadStatus
 from upload_protocol.ranges import ByteRange, RangeSet
 
 log = structlog.get_logger()
@@ -71,6 +72,7 @@ class UploadSteps:
         rates: LaneRates,
         descriptions: Descriptions,
         digest_first: DigestFirst,
+        direct: DirectWay,
     ) -> None:
         self._lane = lane
         self._store = store
@@ -89,6 +91,7 @@ class UploadSteps:
             descriptions=descriptions,
             digest_first=digest_first,
         )
+        self._direct = DirectSending(client, direct, lock=lock, body=body)
         self._unmeasured_s = 0.0
         """Time spent in requests that broke, whose gain is not known yet."""
         self._unmeasured_bytes = 0
@@ -129,6 +132,7 @@ class UploadSteps:
 
     def _ask(self, recording: Recording, progress: UploadProgress, flight: Flight) -> None:
         upload_id = _upload_id(recording)
+        self._direct.tell_of_unreported(upload_id, progress)
         with self._lock.opened():
             status = self._client.status(upload_id)
         refuse_lost(status)
@@ -146,21 +150,27 @@ class UploadSteps:
         flight: Flight,
         where: ByteRange,
     ) -> None:
-        upload_id = _upload_id(recording)
         self._body.show(recording, progress)
-        body = self._body.pieces(recording, source, progress, flight, where)
-        # Of what is written on it is told at the end: an upload that has a length keeps it.
-        length = None if self._descriptions.appends(recording) else recording.identity.length
+        is_direct = self._direct.takes(progress, where)
         began_s = self._clock.now_s()
+        status: UploadStatus | None
         try:
-            with self._lock.opened():
-                status = self._client.send(upload_id, where, length, body)
+            if is_direct:
+                status = self._direct.send(recording, source, progress, flight, where)
+            else:
+                status = self._send_through(recording, source, progress, flight, where)
         except TransportError:
             self._unmeasured_s += self._clock.now_s() - began_s
             self._unmeasured_bytes += flight.sent
             raise
+        if status is not None:
+            self._opening.learn(progress, status, flight)
+        if is_direct and not progress.held.covers(where):
+            # The store is not in reach, or has not taken it: what it lacks goes through the server.
+            progress.doubt(self._lane)
+            progress.end(self._lane)
+            return
         progress.to_replace = progress.to_replace.remove(where)
-        self._opening.learn(progress, status, flight)
         self._measure(where.length, self._clock.now_s() - began_s)
         if not progress.held.covers(where):
             # 200 without the bytes: nothing on the wire will change that, so wait and look again.
@@ -169,6 +179,21 @@ class UploadSteps:
         self._clear_failures(recording, progress)
         progress.end(self._lane)
         self._body.show(recording, progress)
+
+    def _send_through(
+        self,
+        recording: Recording,
+        source: Source,
+        progress: UploadProgress,
+        flight: Flight,
+        where: ByteRange,
+    ) -> UploadStatus:
+        """Send *where* to the server itself."""
+        body = self._body.pieces(recording, source, progress, flight, where)
+        # Of what is written on it is told at the end: an upload that has a length keeps it.
+        length = None if self._descriptions.appends(recording) else recording.identity.length
+        with self._lock.opened():
+            return self._client.send(_upload_id(recording), where, length, body)
 
     def _hash(self, recording: Recording, source: Source, progress: UploadProgress) -> None:
         """Read what no lane has hashed in passing; when nothing is left, the bytes are all sent."""

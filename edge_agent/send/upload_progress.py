@@ -7,6 +7,7 @@ from enum import Enum, auto
 
 from edge_agent.core.recording import Identity
 from edge_agent.media.running_digest import RunningDigest
+from upload_protocol.direct import SentPart
 from upload_protocol.messages import UploadStatus
 from upload_protocol.problems import MAX_MISSING_RANGES
 from upload_protocol.ranges import ByteRange, RangeSet
@@ -71,6 +72,10 @@ class UploadProgress:
     """How often the server has said what it holds."""
     max_request_bytes: int | None = None
     """What the server takes in one request; None: no limit."""
+    direct_part_bytes: int | None = None
+    """Parts of at most so many bytes, none over a multiple of it, may go straight to the server's store."""
+    unreported: tuple[SentPart, ...] = ()
+    """What the store has, and the server was not told."""
     is_closed: bool = False
     """The server takes no more bytes: it verifies, or has published already."""
     digest: RunningDigest = field(default_factory=RunningDigest)
@@ -151,6 +156,7 @@ class UploadProgress:
     def learn_status(self, status: UploadStatus, flight: Flight) -> int:
         """Take over what the server says of the upload; as `learn`."""
         self.max_request_bytes = status.limits.max_request_bytes
+        self.direct_part_bytes = status.limits.direct_part_bytes or None
         self.is_closed = status.state in {"verifying", "publishing", "complete"}
         return self.learn(status.received, flight)
 

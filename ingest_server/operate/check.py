@@ -80,7 +80,11 @@ class CheckCommand(Commands):
                     yield "WARN", "store", missing if place is None else f"{place}: {missing}"
                 if any(place_of(one) == (place or "") for one in config.direct_routes):
                     blobs.try_direct()
-                    yield "OK", "direct", f"{where} takes from devices what is signed, and nothing else"
+                    yield (
+                        "OK",
+                        "direct",
+                        f"{where} takes from devices what is signed, and nothing else",
+                    )
         except ServerError as error:
             yield "FAIL", "store", str(error)
             return

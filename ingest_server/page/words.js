@@ -70,6 +70,7 @@ const PROBLEMS = {
   deadline_late: ['Recordings miss their deadline at the rate of now.', 'They are sent first. A faster link would help.'],
   plan_low: ['Its data plan is used to a large part, or used up.', 'The notes of its state say how much, and when the plan begins anew.'],
   rule_unknown: ['What a rule asks for cannot be found out. It uploads all the same.', 'The notes of its state name the rule and the reason.'],
+  direct_unreachable: ['It cannot send to the bucket itself. It uploads through the server.', 'The notes of its state name the reason: a name, a firewall, a certificate.'],
   watch_limit: ['The kernel watches no more folders; new recordings are found later.', 'Raise fs.inotify.max_user_watches.'],
   disk_low: ['Its media disk is nearly full.', 'Let it delete what is verified ([retention]), or make room.'],
   delete_failed: ['A verified recording cannot be deleted.', 'Give the agent write access to the folder.'],

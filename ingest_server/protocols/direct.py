@@ -53,9 +53,7 @@ class _PartsDone:
         send_status(resp, self.native.receiver.take_parts(device_of(req), upload_id, done.parts))
 
 
-def _message(
-    native: Native, req: falcon.Request, upload_id: str, read: Callable[[object], M]
-) -> M:
+def _message(native: Native, req: falcon.Request, upload_id: str, read: Callable[[object], M]) -> M:
     known_id(upload_id)
     try:
         return message(req, read, MAX_JSON_BYTES)

@@ -284,9 +284,7 @@ class UploadService:
             )
         return self._statuses.of(kept)
 
-    def sign_parts(
-        self, device: str | None, upload_id: str, parts: Sequence[Part]
-    ) -> SignedParts:
+    def sign_parts(self, device: str | None, upload_id: str, parts: Sequence[Part]) -> SignedParts:
         """Return where the store takes these bytes from the device itself; older requests for them end.
 
         Raises:

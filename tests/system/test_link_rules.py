@@ -105,7 +105,7 @@ def test_one_that_does_not_answer_holds_nothing_up_and_is_named(how, tmp_path, a
     assert note.startswith('[[link]] match = "lo": it is not known whether lo is metered (')
     assert note.endswith("); until it is, it counts as not metered")
     assert "rule_unknown" in state["problems"]
-    assert "rules: [[link]] match" in page
+    assert "note: [[link]] match" in page
 
 
 @pytest.mark.nightly

@@ -34,7 +34,13 @@ class About(Enum):
 _TABLE = {
     About.FILE: ("too-large", "invalid-name", "upload-refused"),
     About.BODY: ("superseded", "request-timeout", "body-truncated", "content-digest-mismatch"),
-    About.UPLOAD: ("not-open", "ranges-missing", "digest-mismatch", "too-many-ranges", "not-direct"),
+    About.UPLOAD: (
+        "not-open",
+        "ranges-missing",
+        "digest-mismatch",
+        "too-many-ranges",
+        "not-direct",
+    ),
     About.UPLOAD_GONE: (
         "upload-not-found",
         "upload-expired",

@@ -12,18 +12,19 @@ done: a request whose answer was lost may have done all of it.
 after a restart, and does its work once: `create` finds the upload of its key, `send` keeps what is there
 (of equal bytes), `complete` gives the same receipt.
 
-What not every server can do is a protocol of its own (`CanAbort`, `CanAskByDigest`, `CanExtend`, `CanEnrol`), asked for where it is
-needed with ``isinstance``; a further capability is a further protocol and no seventh duty.
+What not every server can do is a protocol of its own (`CanAbort`, `CanAskByDigest`, `CanExtend`,
+`CanSendDirect`, `CanEnrol`), asked for where it is needed with ``isinstance``; a further capability is a further protocol and no seventh duty.
 `tests/contract/test_clients.py` is the suite that every client passes.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from upload_protocol.direct import Part, SentPart, SignedPart
 from upload_protocol.groups import GroupReport, GroupStatus
 from upload_protocol.messages import (
     BlockDigests,
@@ -182,6 +183,38 @@ class CanExtend(Protocol):
         copying when it is asked again.
 
         Raises: as `UploadClient.create`.
+        """
+
+
+@runtime_checkable
+class CanSendDirect(Protocol):
+    """The server lets bytes be sent straight to its store, where an upload's limits say so."""
+
+    def sign_parts(self, upload_id: str, parts: Sequence[Part]) -> Sequence[SignedPart]:
+        """Return where each of *parts* goes; older requests for their bytes end.
+
+        Raises:
+            NotDirectError: they go through the server.
+            ConflictError: the upload takes no bytes now.
+        """
+
+    def put_part(self, part: SignedPart, body: Iterator[bytes]) -> None:
+        """Send one part to the store; not acknowledged before it is reported.
+
+        Args:
+            part: where it goes.
+            body: yields exactly its bytes; used once, perhaps not to its end.
+
+        Raises:
+            NotDirectError: the store was not reached or did not take it; any of it may be there.
+        """
+
+    def report_parts(self, upload_id: str, parts: Sequence[SentPart]) -> UploadStatus:
+        """Say that the store has *parts*; what the answer has in `received` is durable.
+
+        Raises:
+            NotDirectError: the store has them not as they were signed: they go through the server.
+            ConflictError: a newer request took over, or the upload takes no bytes now.
         """
 
 

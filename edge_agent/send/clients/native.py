@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Self, TypeVar
 
 from edge_agent.base.errors import (
     ForeignRefusalError,
     LinkDownError,
+    NotDirectError,
     NotOurServerError,
     UploadLostError,
 )
@@ -17,7 +18,16 @@ from edge_agent.net.endpoint import Endpoint
 from edge_agent.send.clients import responses
 from edge_agent.send.clients.exchange import Carrier, Exchange, RequestWatch
 from edge_agent.send.clients.interface import Pending
+from edge_agent.send.clients.straight import ToStore
 from upload_protocol import headers
+from upload_protocol.direct import (
+    Part,
+    PartsDone,
+    PartsRequest,
+    SentPart,
+    SignedPart,
+    SignedParts,
+)
 from upload_protocol.groups import GroupReport, GroupStatus
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import (
@@ -63,19 +73,32 @@ class NativeClient:
         self._may_expect = True
         self._way = endpoint.way
         self._exchange = Exchange(endpoint, token=token, via=via, watch=watch)
-        # Of the connection: see `LaneClient`.
-        self.abort = self._exchange.abort
-        self.resume = self._exchange.resume
-        self.cut = self._exchange.cut
+        self._store = ToStore(endpoint, via=via, watch=watch)
+        # Of the connection to the server: see `LaneClient`.
         self.live_socket = self._exchange.live_socket
         self.credential = self._exchange.credential
-        self.close = self._exchange.close
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def abort(self) -> None:
+        self._exchange.abort()
+        self._store.abort()
+
+    def resume(self) -> None:
+        self._exchange.resume()
+        self._store.resume()
+
+    def cut(self) -> None:
+        self._exchange.cut()
+        self._store.cut()
+
+    def close(self) -> None:
+        self._exchange.close()
+        self._store.close()
 
     def probe(self, nonce: str) -> Probe:
         probe = self._ask("GET", f"{headers.PROBE_PATH}?nonce={nonce}", Probe.from_json)
@@ -142,6 +165,24 @@ class NativeClient:
         if overridden and responses.problem_code(answer) in _NO_SUCH_METHOD:
             self._way.does_not_know_post()
             raise LinkDownError("the server is too old to take POST in place of PUT: upgrade it")
+        return responses.read(answer, _status_of(upload_id), now=self._utc())
+
+    def sign_parts(self, upload_id: str, parts: Sequence[Part]) -> Sequence[SignedPart]:
+        document = PartsRequest(tuple(parts)).to_json()
+        answer = self._exchange.ask("POST", headers.parts_path(upload_id), document=document)
+        _refuse_not_direct(answer)
+        found = responses.read(answer, SignedParts.from_json, now=self._utc()).parts
+        if [(one.range, one.digest) for one in found] != [(one.range, one.digest) for one in parts]:
+            raise NotDirectError("the server has signed other bytes than it was asked for")
+        return found
+
+    def put_part(self, part: SignedPart, body: Iterator[bytes]) -> None:
+        self._store.put(part, body)
+
+    def report_parts(self, upload_id: str, parts: Sequence[SentPart]) -> UploadStatus:
+        document = PartsDone(tuple(parts)).to_json()
+        answer = self._exchange.ask("POST", headers.parts_done_path(upload_id), document=document)
+        _refuse_not_direct(answer)
         return responses.read(answer, _status_of(upload_id), now=self._utc())
 
     def blocks(
@@ -226,6 +267,11 @@ def _token_of(document: object) -> str:
     if not isinstance(token, str) or not token.isascii() or not token.isprintable():
         raise MessageError("'token' is missing")
     return token
+
+
+def _refuse_not_direct(answer: responses.Answer) -> None:
+    if responses.problem_code(answer) in {"not-direct", *_NO_SUCH_METHOD}:
+        raise NotDirectError(responses.words_of(answer))
 
 
 def _new_status(document: object) -> UploadStatus:

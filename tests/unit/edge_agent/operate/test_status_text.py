@@ -101,6 +101,7 @@ def test_no_problem_is_a_code_alone():
     told_by_another_line = {
         "source_missing", "card_absent", "source_silent", "permission", "source_io", "left_out",
         "rule_unknown", "hold_stale", "plan_low", "deadline_late",
+        "direct_unreachable",
     }  # fmt: skip
 
     assert set(ProblemCode) - set(IN_WORDS) == told_by_another_line
