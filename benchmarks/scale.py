@@ -25,7 +25,7 @@ from typing import Any, Self
 
 import boto3
 
-from benchmarks import machine, many_devices
+from benchmarks import machine, many_devices, straight
 from benchmarks.machine import cpu_s
 from benchmarks.peers import Case, Client
 from demo.ports import LOOPBACK
@@ -87,6 +87,12 @@ class Replica:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="default: 5; 0: memory alone")
+    parser.add_argument(
+        "--straight",
+        type=int,
+        metavar="ROUNDS",
+        help="only bytes straight to the bucket, and through the server",
+    )
     parser.add_argument("--uploads", type=int, default=500, help="under way (default: 500)")
     parser.add_argument("--seconds", type=float, default=20, help="of that (default: 20)")
     parser.add_argument(
@@ -101,6 +107,9 @@ def main() -> int:
     print(machine.describe(folder), end="\n\n")
     try:
         with replica(folder, chosen.uploads + many_devices.SPARE) as (here, store):
+            if chosen.straight:
+                straight.compare(here.server.pid, here.server.port, chosen.straight)
+                return 0
             idle = machine.memory(here.server.pid).resident
             if chosen.rounds:
                 _compare(here, store, chosen.rounds)
@@ -118,6 +127,7 @@ def replica(folder: Path, threads: int) -> Iterator[tuple[Replica, Seaweed]]:
             folder / "server",
             server={"threads": threads},
             auth={"mode": "open"},
+            route=[straight.ROUTE],
             storage={"state": database.database(), **store.settings(store.place())},
         )
         server.start()

@@ -42,7 +42,7 @@ not-open                 409
 ranges-missing           409
 digest-mismatch          409
 too-many-ranges          409
-not-direct                 409
+not-direct               409
 device-claimed           409
 command-refused          409
 upload-expired           410
