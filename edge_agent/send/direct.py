@@ -64,6 +64,11 @@ class DirectWay:
         self._failures = 0
         self._activity.note_direct(None)
 
+    def rest(self) -> None:
+        """Nothing is sent: what was said of a store that would be tried again by now may be over."""
+        if self.is_open():
+            self._activity.note_direct(None)
+
 
 class DirectSending:
     """What one lane sends to the store. Called with the lanes' lock held; requests and reads open it."""
@@ -72,7 +77,7 @@ class DirectSending:
         self, client: LaneClient, way: DirectWay, *, lock: LaneLock, body: ThrottledBody
     ) -> None:
         self._client = client
-        self._way = way
+        self.way = way
         self._lock = lock
         self._body = body
 
@@ -84,7 +89,7 @@ class DirectSending:
             and where.length >= _LEAST_BYTES
             and not progress.held.within(where)
             and not progress.to_replace.within(where)
-            and self._way.is_open()
+            and self.way.is_open()
         )
 
     def send(
@@ -122,9 +127,9 @@ class DirectSending:
                     status = client.report_parts(upload_id, [part.sent])
                 progress.unreported = _without(progress.unreported, part.range)
         except NotDirectError as error:
-            self._way.failed(error)
+            self.way.failed(error)
         else:
-            self._way.worked()
+            self.way.worked()
         return status
 
     def tell_of_unreported(self, upload_id: str, progress: UploadProgress) -> None:

@@ -283,6 +283,7 @@ class Lane:
         idle_s = _IDLE_S if self.number == 0 else _ASLEEP_S
         if not shared.roster.busy:
             shared.counter.rest()
+            self._steps.rest()
             shared.activity.sending(None, rate_bytes_per_s=None)
             shared.waits.release_gone(self._is_pending)
         first = shared.waits.first()

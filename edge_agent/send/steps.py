@@ -116,6 +116,10 @@ class UploadSteps:
                 self._hash(recording, source, progress)
         return None
 
+    def rest(self) -> None:
+        """Hear that there is nothing to do."""
+        self._direct.way.rest()
+
     def _claim(
         self, recording: Recording, source: Source, progress: UploadProgress, flight: Flight
     ) -> Verifying | None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import httpx
 import pytest
 
 from ingest_server import cli
+from ingest_server.storage.interface import Claim
+from ingest_server.storage.s3.blobs import S3Blobs
 from tests.support.direct import ask_to_sign, at_store, done, signed
-from tests.support.processes import toml
+from tests.support.postgres import postgres
+from tests.support.processes import Server, toml, wait_for
 from tests.support.s3_keys import content_of, keys_below, put_object
 from tests.support.s3_proxy import proxy_to, resigned, without
 from tests.support.seaweed import seaweed
 from tests.support.secured import complete, create, put, secured
+from upload_protocol.digests import Digest
+from upload_protocol.ranges import ByteRange
 
 pytestmark = pytest.mark.slow
 MIB = 1024 * 1024
@@ -262,3 +267,63 @@ def test_a_check_refuses_a_store_that_takes_other_bytes_than_were_signed(
         "send to it themselves: leave direct out of its [[route]], and all goes through the server"
     )
     assert "does not say which SHA-256 an object has" in how[-1]
+
+
+@pytest.mark.timeout(240)
+def test_another_replica_takes_the_report_of_a_part_that_a_killed_one_signed(tmp_path, store):
+    place = store.place()
+    with postgres() as database:
+        storage = {"state": database.database(), **store.settings(place)}
+        one, other = (
+            Server(tmp_path / name, storage=storage, route=[RULE]) for name in ("one", "other")
+        )
+        try:
+            one.start()
+            other.start()
+            token = one.run("token", "add", "drone-1").splitlines()[-1]
+            data = os.urandom(LENGTH)
+            with camera(one, token) as drone:
+                upload_id = begun(drone)
+                late, first, last = (
+                    signed(drone, upload_id, data, where)[0]
+                    for where in ((0, MIB), (0, PART), (PART, LENGTH))
+                )
+                assert [at_store(part, data).status_code for part in (first, late)] == [200, 200]
+                one.kill()
+            with camera(other, token) as drone:
+                assert at_store(last, data).status_code == 200
+                assert refusal(done(drone, upload_id, late)) == (409, "superseded")
+                held = done(drone, upload_id, first, last).json()["received"]
+                receipt = complete(drone, upload_id, data).json()
+        finally:
+            one.close()
+            other.close()
+
+    assert held == [[0, LENGTH]]
+    assert published(place, receipt) == data
+
+
+def camera(server, token):
+    known = {"Authorization": f"Bearer {token}"}
+    address = f"http://127.0.0.1:{server.port}"
+    return httpx.Client(base_url=address, headers=known, trust_env=False, timeout=60)
+
+
+def test_a_link_is_good_for_as_long_as_it_says(store):
+    blobs = S3Blobs(store.place())
+    with closing(blobs):
+        upload_id = "1" * 32
+        blobs.create_part(upload_id)
+        data = os.urandom(1000)
+        where, digest = ByteRange(0, 1000), Digest.of(data)
+        short, long = (blobs.sign_direct(Claim(upload_id, where, epoch), digest, for_s)
+                       for epoch, for_s in ((1, 1), (2, 60)))  # fmt: skip
+        wait_for(lambda: put_by(short, data).status_code == 403, "the link is over")
+
+        assert b"expired" in put_by(short, data).content
+        assert put_by(long, data).status_code == 200
+        assert blobs.has_direct(upload_id, long.name, where, digest) == Claim(upload_id, where, 2)
+
+
+def put_by(link, data):
+    return httpx.put(link.url, content=data, headers=link.headers, trust_env=False)

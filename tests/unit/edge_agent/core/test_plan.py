@@ -12,6 +12,8 @@ from edge_agent.core.plan import (
     next_range,
     request_bytes,
     share_bytes,
+    up_to_a_border,
+    within_borders,
 )
 from upload_protocol.ranges import ByteRange, RangeSet
 
@@ -99,3 +101,19 @@ def test_blocks_that_differ_or_were_not_named_are_sent_again_to_the_files_end():
 
     assert differing(ours, {0: b"a", 1: b"x"}, block_bytes=10, length=25).to_pairs() == [[10, 25]]
     assert not differing(ours, ours, block_bytes=10, length=25)
+
+
+def test_no_run_lies_over_a_border_and_together_they_are_the_whole():
+    assert within_borders(ByteRange(3, 25), 8) == [
+        ByteRange(3, 8),
+        ByteRange(8, 16),
+        ByteRange(16, 24),
+        ByteRange(24, 25),
+    ]
+    assert within_borders(ByteRange(8, 16), 8) == [ByteRange(8, 16)]
+    assert within_borders(ByteRange(1, 7), 8) == [ByteRange(1, 7)]
+
+
+def test_what_lies_past_the_last_border_is_left_for_later():
+    assert up_to_a_border(ByteRange(3, 25), 8) == ByteRange(3, 24)
+    assert up_to_a_border(ByteRange(8, 15), 8) == ByteRange(8, 15)

@@ -47,6 +47,7 @@ MEANS = {
     "ranges-missing": ConflictError,
     "digest-mismatch": ConflictError,
     "too-many-ranges": ConflictError,
+    "not-direct": ConflictError,
     "request-timeout": ConflictError,
     "body-truncated": ConflictError,
     "content-digest-mismatch": ConflictError,
