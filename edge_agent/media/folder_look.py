@@ -148,7 +148,7 @@ class FolderLook:
             key = _key(path, identity)
             is_known = self._known.see(key)
             walk.unmet.discard(path)
-            if path in self._settler:
+            if path in self._settler and not self._settler.is_replaced(path, identity):
                 self._settler.look(path, identity, now_s)
                 if self._settler.has_much_to_commit:
                     self.commit()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Identity
 from edge_agent.core.series import series_of
+from edge_agent.media.same_file import is_another_file
 from edge_agent.store.notes import Notes
 
 _KEY = "pauses"
@@ -48,7 +49,7 @@ class Pauses:
         """Take in that the file, finished as *before*, is *now* another: did it grow after a pause?"""
         since_s = self._finished.pop(path, None)
         has_grown = before.inode == now.inode and before.length < now.length
-        if since_s is None or not has_grown:
+        if since_s is None or not has_grown or is_another_file(path, before, now):
             return
         # The clock of the times of files may be set meanwhile, and ours tells when it was noticed.
         pause_s = min((now.mtime_ns - before.mtime_ns) / 1e9, now_s - since_s)

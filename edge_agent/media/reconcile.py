@@ -18,10 +18,11 @@ from edge_agent.core.printable import printable
 from edge_agent.core.recording import SOURCE_CHANGED, SOURCE_MISSING, Found, Identity, Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.media import beneath
+from edge_agent.media.identity import identity_at
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.rings import Rings, overwritten
 from edge_agent.media.scan import is_gone
-from edge_agent.media.stability_check import StabilityCheck
+from edge_agent.media.stability_check import UNSETTLED, StabilityCheck
 from edge_agent.media.versions import end_version
 from edge_agent.store.recordings import Store
 
@@ -84,8 +85,8 @@ class Reconciler:
         if is_same and before.identity.device != identity.device:
             # The card was plugged in again and got another number.
             self.renumbered[before.identity.device] = identity.device
-        if before.state in (State.SEEN, State.GROWING):
-            return not self._settler.watch(found.path, before.id, identity, now_s)
+        if before.state in UNSETTLED:
+            return self._is_unsettled_known(before, found, now_s)
         if _was_missed(before):
             return not self._start_over(before, Event.RETRIED, found, now_s)
         if before.state in (State.VERIFIED, State.KEPT) and (
@@ -103,6 +104,14 @@ class Reconciler:
         if before.state is State.STABLE and before.identity != identity:
             self._store.update(before, identity=identity)
         return True
+
+    def _is_unsettled_known(self, before: Recording, found: Found, now_s: float) -> bool:
+        """Watch a file that is not finished, if it is the one that was begun; returns and raises as `is_known`."""
+        if self._is_in_hand(before, found.identity):
+            raise StaleRecordingError(before.id)  # whoever has it open is about to notice
+        if self._settler.begun.has_lost(before, found.identity):
+            return False
+        return not self._settler.watch(found.path, before.id, found.identity, now_s)
 
     def _is_changed_known(self, before: Recording, found: Found, now_s: float) -> bool:
         """Move a recording whose file has other content now; returns and raises as `is_known`."""
@@ -135,11 +144,7 @@ class Reconciler:
     def _is_renamed(self, found: Found, now_s: float) -> bool:
         """Look for the same file under a path that is no more, and follow it to the new one."""
         for before in self._store.with_inode(found.identity.inode):
-            if (
-                before.state is State.RELEASED
-                or not before.identity.is_same_content(found.identity)
-                or not _has_left(before, found)
-            ):
+            if not self._is_same(before, found):
                 continue
             changes: dict[str, Any] = {
                 "path": found.path,
@@ -162,10 +167,22 @@ class Reconciler:
                 return not self._start_over(after, Event.RETRIED, found, now_s)
             if after.state is State.SENT:  # its digest is of what was read under the old name
                 return not self._start_over(after, Event.SOURCE_CHANGED, found, now_s)
-            if after.state in (State.SEEN, State.GROWING):
+            if after.state in UNSETTLED:
                 return not self._settler.watch(found.path, before.id, found.identity, now_s)
             return True
         return False
+
+    def _is_same(self, before: Recording, found: Found) -> bool:
+        """Return whether the file of *before*, which has the same number, is the one that was *found* elsewhere."""
+        if before.state is State.RELEASED:
+            return False
+        if before.state in UNSETTLED and before.id in self._activity.held:
+            # No other file has its number as long as it is open: it may have grown meanwhile.
+            is_there_too = before.identity.device == found.identity.device
+            named = identity_at(before.path)
+            has_left = named is None or named.inode != found.identity.inode
+            return is_there_too and has_left and before.watch == found.watch
+        return before.identity.is_same_content(found.identity) and _has_left(before, found)
 
     def _start_over(self, before: Recording, event: Event, found: Found, now_s: float) -> bool:
         """Put it to SEEN; return whether it is watched now."""

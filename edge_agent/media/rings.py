@@ -17,6 +17,7 @@ from edge_agent.core.stability import Writer
 from edge_agent.core.upload import Event
 from edge_agent.media import answers, beneath
 from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.same_file import is_another_file
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Move
 
@@ -45,7 +46,8 @@ class Rings:
         Any doubt is False.
         """
         before = recording.identity
-        if now.inode == before.inode and now.length > before.length:
+        is_longer = now.inode == before.inode and now.length > before.length
+        if is_longer and not is_another_file(recording.path, before, now):
             return False
         # Before the folder is looked at: of a card whose clock was set, all files have another time.
         if now.length == before.length and probe.writer(recording.path) is not Writer.SOMEBODY:

@@ -33,6 +33,7 @@ from edge_agent.media.holders import Holders
 from edge_agent.media.identity import identity_at
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.pauses import Pauses
+from edge_agent.media.replaced import ReplacedFiles
 from edge_agent.media.settle_wait import marked, too_early, unknown_writer
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Move, Store
@@ -53,6 +54,7 @@ UNSETTLED = frozenset({State.SEEN, State.GROWING})
 class _Unfinished:
     recording_id: str
     watched: Watched
+    inode: int
     look_at_s: float
     is_named: bool
     """Whether a person has named it: then it is a recording, if it is empty too."""
@@ -87,6 +89,7 @@ class StabilityCheck:
         """Called when there may be something to send."""
         self._holders = Holders()
         self.pauses = Pauses(store.notes, folder.name)
+        self.begun = ReplacedFiles(store, activity)
         self._unfinished: dict[bytes, _Unfinished] = {}
         self._moves: list[Move] = []
         self._has_backlog = False
@@ -137,7 +140,7 @@ class StabilityCheck:
             return False
         watched = observe(None, _content(identity), now_s)
         self._unfinished[path] = _Unfinished(
-            recording_id, watched, now_s + self._policy.settle_s, is_named
+            recording_id, watched, identity.inode, now_s + self._policy.settle_s, is_named
         )
         return True
 
@@ -184,6 +187,10 @@ class StabilityCheck:
         identity = identity_at(recording.path)
         if identity is None:
             return False
+        if self.begun.is_left_alone(recording, identity) or self.begun.has_lost(
+            recording, identity
+        ):
+            return True
         if recording.idempotency_key is not None:  # it was finished once
             self.pauses.learn(recording.path, recording.identity, identity, now_s)
         is_named = recording.origin == "command"
@@ -193,6 +200,20 @@ class StabilityCheck:
             one = self._unfinished[recording.path]
             one.watched = observe(None, _content(identity), seen_s)
             one.look_at_s = max(now_s, seen_s + self._policy.settle_s)
+        return True
+
+    def is_replaced(self, path: bytes, identity: Identity) -> bool:
+        """Return whether the file at *path* is another than the one that is watched, of which a part was sent.
+
+        It is watched no more then: the look at the folder tells what becomes of both.
+        """
+        one = self._unfinished[path]
+        if identity.inode == one.inode or _content(identity) == one.watched.content:
+            return False
+        recording = self._store.get(one.recording_id)
+        if recording is None or recording.upload_id is None:
+            return False
+        self.forget(path)
         return True
 
     def _seen_s(self, seq: int) -> float | None:
@@ -205,7 +226,7 @@ class StabilityCheck:
         return self._added[0].seen_s
 
     def look_at_due(self, now_s: float) -> bool:
-        """Look at files whose time has come, some at a time; return whether one was not there."""
+        """Look at files whose time has come, some at a time; return whether one was not there, or another."""
         if self._has_backlog and len(self) <= MAX_WATCHED // 2:
             self.take_up(now_s)
         is_one_missing = False
@@ -215,6 +236,8 @@ class StabilityCheck:
             if identity is None:
                 self._unfinished[path].look_at_s = now_s + self._policy.settle_s
                 is_one_missing = True
+            elif self.is_replaced(path, identity):
+                is_one_missing = True
             else:
                 self.look(path, identity, now_s)
         return is_one_missing
@@ -222,6 +245,7 @@ class StabilityCheck:
     def look(self, path: bytes, identity: Identity, now_s: float) -> None:
         """Take in what the file at *path* is now. `commit` makes what follows durable."""
         one = self._unfinished[path]
+        one.inode = identity.inode
         before, one.watched = one.watched, observe(one.watched, _content(identity), now_s)
         if one.watched != before:
             self.pauses.grew(path, now_s - before.quiet_since_s)
@@ -277,7 +301,7 @@ class StabilityCheck:
         if recording is None or recording.state not in UNSETTLED:
             return  # on its way already: a person has decided
         self._activity.wait(recording_id, Wait(Reason.STILL_RECORDING, detail))
-        if recording.state is State.SEEN:
+        if recording.state is State.SEEN or recording.identity.inode != identity.inode:
             self._moves.append(Move(recording, Event.GREW, {"identity": identity}))
 
     def commit(self) -> list[Recording]:

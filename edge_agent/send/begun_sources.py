@@ -1,9 +1,10 @@
 """The files that were sent while they were written to, kept open until a lane is at them.
 
 A recorder that keeps a ring of files deletes the oldest in a wait, too: behind a dead link, or in a queue.
-What was begun of it is at the server, and the rest is there as long as the file is open: it is handed to
-`held_sources`, and read to its end. While a recorder writes to its card nobody takes that out, so nothing is
-in the way; once none does, what has its name is closed.
+Another puts the next file in the place of one that it has hardly finished. What was begun of it is at the
+server, and the rest is there as long as the file is open: it is handed to `held_sources`, and read to its
+end. While a recorder writes to its card nobody takes that out, so nothing is in the way; once none does,
+what has its name is closed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from edge_agent.store.recordings import Store
 _WAITING = frozenset({*UNSETTLED, State.STABLE, State.SENDING})
 """States in which the file is needed."""
 
+_MOVED_S = 10.0
+"""So long a file that was moved is kept open: the next look at the folder finds it under its new name."""
+
 _LOOKED_AT = 64
 """Unsettled recordings, the oldest, among which one is looked for that is written on a card."""
 
@@ -35,10 +39,21 @@ class _Begun:
         self.deleted: Identity | None = None
         """As it was when it was found deleted, or last written to after that."""
         self.since_s = 0.0
+        self.moved_s: float | None = None
+        """When its name was first seen not to lead to it any more, though it has one."""
 
     def is_of(self, recording: Recording) -> bool:
         """Return whether it is the file that *recording* is about now."""
         return self.source.identity.inode == recording.identity.inode
+
+    def is_where(self, path: bytes, now_s: float) -> bool:
+        """Return whether *path* leads to it, or did until a moment ago: whoever moves it is followed."""
+        if _names(path, self):
+            self.moved_s = None
+            return True
+        if self.moved_s is None:
+            self.moved_s = now_s
+        return now_s - self.moved_s < _MOVED_S
 
 
 class BegunSources:
@@ -63,10 +78,10 @@ class BegunSources:
             return
         with suppress(SourceError):  # no descriptor is left
             self._begun[recording.id] = _Begun(source.again())
-            self._held.note_begun(self._begun)
+            self._note()
 
     def look(self, growing: Mapping[str, Recording], now_s: float) -> None:
-        """Hand over what was deleted; close what is at its end, or in the way.
+        """Hand over what was deleted or replaced; close what is at its end, or in the way.
 
         Args:
             growing: those that are written to, which are only looked at.
@@ -78,10 +93,8 @@ class BegunSources:
         for recording_id, one in tuple(self._begun.items()):
             with suppress(StaleRecordingError):  # moved this instant: at the next look
                 written = growing.get(recording_id)
-                if written is not None and one.is_of(written) and beneath.is_there(written.path):
-                    continue
-                if not self._is_kept(recording_id, one, now_s):
-                    self._close(recording_id)
+                if written is None or not one.is_of(written) or not _names(written.path, one):
+                    self._decide(recording_id, one, now_s)
 
     def close(self) -> None:
         """Close all of them."""
@@ -90,7 +103,14 @@ class BegunSources:
 
     def _close(self, recording_id: str) -> None:
         self._begun.pop(recording_id).source.close()
-        self._held.note_begun(self._begun)
+        self._note()
+
+    def _note(self) -> None:
+        self._held.note_begun({key: one.deleted is not None for key, one in self._begun.items()})
+
+    def _decide(self, recording_id: str, one: _Begun, now_s: float) -> None:
+        if not self._is_kept(recording_id, one, now_s):
+            self._close(recording_id)
 
     def _is_kept(self, recording_id: str, one: _Begun, now_s: float) -> bool:
         recording = self._store.get(recording_id)
@@ -100,7 +120,7 @@ class BegunSources:
             return False  # another file has its name
         try:
             if not one.source.is_unlinked:
-                return _names(recording.path, one.source) and self._is_recording_on(recording)
+                return self._is_recording_on(recording) and one.is_where(recording.path, now_s)
             if self._held.is_low:
                 return False
             self._hand_over(recording, one, now_s)
@@ -120,10 +140,13 @@ class BegunSources:
 
     def _hand_over(self, recording: Recording, one: _Begun, now_s: float) -> None:
         """Have a deleted file read to its end, once nobody writes to it and there is room for that."""
+        identity = one.source.now()
+        if identity != one.deleted:
+            one.deleted, one.since_s = identity, now_s
+            self._note()  # what has its name from here on is another recording
+        if not self._held.has_room:
+            return
         if recording.state in UNSETTLED:
-            identity = one.source.now()
-            if identity != one.deleted:
-                one.deleted, one.since_s = identity, now_s
             if now_s - one.since_s < AT_REST_S:
                 return
             moved = self._store.advance_all([settling(recording, identity)])
@@ -134,11 +157,11 @@ class BegunSources:
         one.source.check(recording.identity)
         if self._held.hold(None, recording, one.source):
             del self._begun[recording.id]
-            self._held.note_begun(self._begun)
+            self._note()
             self._wake()
 
 
-def _names(path: bytes, source: Source) -> bool:
-    """Return whether *path* is still a name of *source*; else that was moved. Any doubt is True."""
+def _names(path: bytes, one: _Begun) -> bool:
+    """Return whether *path* is still a name of the open file. Any doubt is True."""
     named = identity_at(path)
-    return beneath.is_there(path) if named is None else named.inode == source.identity.inode
+    return beneath.is_there(path) if named is None else named.inode == one.source.identity.inode

@@ -35,7 +35,12 @@ from edge_agent.base.errors import (
 from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.core.left_out import Cause
 from edge_agent.core.printable import printable
-from edge_agent.core.recording import SOURCE_MISSING, SOURCE_UNREADABLE, Recording
+from edge_agent.core.recording import (
+    SOURCE_DELETED,
+    SOURCE_MISSING,
+    SOURCE_UNREADABLE,
+    Recording,
+)
 from edge_agent.core.upload import Event, State
 from edge_agent.media.identity import identity_at
 from edge_agent.media.lease import LeaseProbe
@@ -57,6 +62,11 @@ _LOST_AGAIN_S, _LOST_LONGEST_S = 30.0, 3600.0
 whole recording, and bytes that the server takes and loses are no progress that ends a backoff."""
 _LOSSES_KEPT = 1000
 _SILENT_S = 5.0
+_OPEN_ELSEWHERE = (
+    "another file has its name now; its own, of which a part was sent while it was written, is still open, and"
+    " is read to its end in its turn"
+)
+_OPEN_ELSEWHERE_S = 2.0
 """Before a file is asked for again whose file system does not answer: that costs nothing."""
 _YIELD_S = 1.0
 """Pause of the lane after a refusal that may concern one upload only, so that a queue of thousands
@@ -104,6 +114,10 @@ class FailurePolicy:
     def on_source_error(self, recording: Recording, error: SourceError) -> float:
         recording = self._store.get(recording.id) or recording
         if isinstance(error, SourceChangedError):
+            if self._is_open_elsewhere(recording):
+                return self._waits.hold(
+                    recording.id, Reason.SOURCE_MISSING, _OPEN_ELSEWHERE, _OPEN_ELSEWHERE_S
+                )
             if self._was_overwritten(recording):
                 return 0.0
             was_sent = recording.state is not State.STABLE or recording.upload_id is not None
@@ -145,12 +159,20 @@ class FailurePolicy:
         is_finished = recording.state in (State.STABLE, State.SENDING)
         if now is None or not is_finished or recording.origin != "watch":
             return False
-        if not Rings().has_rewritten(recording, now, LeaseProbe()):
+        is_gone = recording.problem == SOURCE_DELETED  # and what was open of it is so no more
+        if not is_gone and not Rings().has_rewritten(recording, now, LeaseProbe()):
             return False
         self._store.advance_all([overwritten(recording, is_rewritten=True)])
         log.info("upload.overwritten", recording_id=recording.id, path=printable(recording.path))
         self._let_go(recording)
         return True
+
+    def _is_open_elsewhere(self, recording: Recording) -> bool:
+        """Return whether the name of *recording* is another file's, while its own is kept open."""
+        now = identity_at(recording.path)
+        is_replaced = now is not None and now.inode != recording.identity.inode
+        is_held = recording.problem == SOURCE_DELETED
+        return is_replaced and not is_held and recording.id in self._activity.held
 
     def _tell_unreadable(self, recording: Recording, reason: Reason, detail: str) -> None:
         """Tell the log once: only a person can give the agent access, and others may go on for days."""

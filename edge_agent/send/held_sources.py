@@ -1,15 +1,14 @@
 """The files that lanes have open, and those of them that were deleted since: these are read to their end.
 
 A recorder that keeps a ring of files deletes the oldest, or puts another file in its place, which is what a
-slow link is busy with. Its
-bytes are there as long as it is open, so what was begun is not given up (law L2 has the receipt alone let
-a recording go). But an open file keeps a full disk full: there are at most as many of them as there are
-lanes, and none while the disk is low.
+slow link is busy with. Its bytes are there as long as it is open, so what was begun is not given up (law L2
+has the receipt alone let a recording go). But an open file keeps a full disk full: there are at most as many
+of them as there are lanes, and none while the disk is low.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -38,18 +37,28 @@ class HeldSources:
         self._open: dict[int, Source] = {}
         """Lane -> its open file."""
         self._deleted: dict[str, Source] = {}
-        self._begun: tuple[str, ...] = ()
-        """Recordings that are kept open beside, for they were begun."""
+        self._begun: Mapping[str, bool] = {}
+        """Recordings that are kept open beside, for they were begun, and whether they are deleted."""
 
     @property
     def most(self) -> int:
         """How many may be held."""
         return self._most()
 
-    def note_begun(self, recordings: Iterable[str]) -> None:
-        """Note which are kept open beside what lanes have: whoever misses their files waits."""
-        self._begun = tuple(recordings)
-        self._tell()
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may be held."""
+        return not self.is_low and len(self._deleted) < self._most()
+
+    def note_begun(self, recordings: Mapping[str, bool]) -> None:
+        """Note which are kept open beside what lanes have: whoever misses their files waits.
+
+        Args:
+            recordings: with whether there is no other way to them than the open file.
+        """
+        if recordings != self._begun:
+            self._begun = recordings
+            self._tell()
 
     def has(self, recording_id: str) -> bool:
         """Return whether a recording's file is held because it was deleted."""
@@ -109,7 +118,7 @@ class HeldSources:
         Raises:
             StoreError: it is not held, for that could not be written down.
         """
-        if self.is_low or recording.id in self._deleted or len(self._deleted) >= self._most():
+        if recording.id in self._deleted or not self.has_room:
             return False
         self._store.update(recording, problem=SOURCE_DELETED, detail=_DETAIL)
         if lane is not None:
@@ -148,7 +157,8 @@ class HeldSources:
     def _tell(self) -> None:
         self._activity.hold(
             {
-                **dict.fromkeys((*self._begun, *self._in_hand.values()), False),
+                **dict.fromkeys(self._in_hand.values(), False),
+                **self._begun,
                 **dict.fromkeys(self._deleted, True),
             }
         )

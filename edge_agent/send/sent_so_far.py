@@ -53,6 +53,11 @@ class SentSoFar:
     _first: bytes | None = None
     """Digest of the first block as it was sent; None: it was not, or has gone twice."""
 
+    @property
+    def reach(self) -> int:
+        """How long the file is at least that is being written: shorter, it was cut."""
+        return max(self.written, max((held.stop for held in self.received or ()), default=0))
+
     def look(self, source: Source, now_s: float) -> None:
         """Take in how far the recorder has written."""
         if source.identity != self.identity:

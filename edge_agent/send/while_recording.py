@@ -62,6 +62,11 @@ _SIZING = RequestSizing(min_bytes=BLOCK_BYTES, max_bytes=16 * MIB, seconds=3.0)
 """Shorter than a lane's requests: a recording that is finished meanwhile waits for the running one."""
 _DUE = 32
 """Finished recordings that are asked for at a time: one that is not held back is enough."""
+_CUT = (
+    "its recorder cut the file short, or began it anew in place: the bytes from before are not on the device any"
+    " more and cannot be delivered; the server keeps what it has of them as an unfinished upload until that"
+    " expires, and what the file is at its end is sent as a whole"
+)
 _LEAVE = (UploadLostError, RejectedError, ConflictError, ForeignRefusalError)
 """What asking again does not change soon: what follows from it is decided about the finished file."""
 
@@ -207,8 +212,8 @@ class WhileRecording:
             return False
 
     def _advance(self, recording: Recording, known: SentSoFar, source: Source) -> bool:
-        if source.identity.length < known.written:
-            known.is_left = True  # what it will be at its end nobody knows
+        if source.identity.length < known.reach:
+            self._leave_cut(recording, known, source.identity.length)
             return False
         with self._shared.lock.opened():
             known.look(source, self._shared.clock.now_s())
@@ -234,6 +239,24 @@ class WhileRecording:
             return False
         self._send(recording, recording.upload_id, known, source, where)
         return True
+
+    def _leave_cut(self, recording: Recording, known: SentSoFar, length: int) -> None:
+        """Leave what was cut short, or begun anew in place, to its end: what it will be then nobody knows.
+
+        What the server has of it the device has no more: it is not thrown away where it is.
+        """
+        known.is_left = True
+        if recording.upload_id is None or length >= known.acknowledged:
+            return
+        self._shared.store.leave_upload(recording)
+        log.warning(
+            "upload.left_at_server",
+            recording_id=recording.id,
+            upload_id=recording.upload_id,
+            received_bytes=known.acknowledged,
+            length_bytes=length,
+            detail=_CUT,
+        )
 
     def _connected(self) -> LaneClient:
         if self._client is None:

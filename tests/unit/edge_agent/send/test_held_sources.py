@@ -246,7 +246,7 @@ def test_what_is_held_is_let_go_when_the_disk_gets_low(lane):
 
 
 @pytest.mark.parametrize("end", ["a power cut", "a low disk"])
-def test_another_file_under_the_name_of_one_that_was_held_is_not_said_to_be_deleted(lane, end):
+def test_what_was_held_is_counted_as_overwritten_where_another_file_has_its_name(lane, end):
     recording = lane.record("a.mp4", CONTENT)
     path = lane.media / "a.mp4"
 
@@ -262,14 +262,17 @@ def test_another_file_under_the_name_of_one_that_was_held_is_not_said_to_be_dele
         lane.restart()
     else:
         lane.activity.problem(ProblemCode.DISK_LOW, present=True)
-    lane.run(until=lambda: lane.now(recording).state is State.SEEN)
-    begun_anew = lane.settle(recording)
+    lane.run()
+    lane.record("a.mp4", b"the next one")
     lane.run()
 
+    lost = lane.now(recording)
     assert while_held == "source-deleted"
-    assert (begun_anew.problem, begun_anew.detail) == (None, None)
+    assert (lost.state, lost.problem, lost.upload_id) == (State.OVERWRITTEN, None, None)
+    told = [one for one in lane.store.outbox.undelivered() if one.type == "file.overwritten"]
+    assert [one.data["file_id"] for one in told] == [recording.id]
+    assert lane.duties.count("abort_upload") == 1
     assert lane.server.published == {"a.mp4": b"the next one"}
-    assert lane.now(recording).state is State.VERIFIED
     assert [one["source_gone"] for one in completed(lane)] == [False]
 
 
