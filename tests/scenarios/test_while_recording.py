@@ -520,6 +520,35 @@ def test_what_a_ring_deletes_while_it_waits_for_the_link_is_delivered(stage, goi
     assert arrived(stage)
 
 
+def replace_by_next(recording):
+    newer = recording.path + b".next"
+    with open(newer, "wb") as file:
+        file.write(b"the next round")
+    os.rename(newer, recording.path)
+
+
+@pytest.mark.parametrize("instead", [delete, replace_by_next])
+def test_whoever_looks_for_its_name_is_told_at_once_that_it_is_held(stage, going_on, instead):
+    recording = begun(stage)
+    with open(recording.path, "ab") as file:
+        instead(recording)
+        stage.pass_steps(1)
+        held = [stage.lane.activity.held]
+        for _ in range(4):
+            file.write(b", and more")
+            file.flush()
+            stage.pass_steps(1)
+            held.append(stage.lane.activity.held)
+        states = stage.lane.now(recording).state
+    stage.pass_steps(4)
+    bring_back(stage)
+    stage.lane.run()
+
+    assert held == [{recording.id: True}] * 5
+    assert states is State.GROWING
+    assert stage.scene.published()["a.ts"] == DATA + b"the end" + b", and more" * 4
+
+
 def test_whoever_misses_it_is_told_that_it_is_open(stage, going_on):
     recording = begun(stage)
 
@@ -569,9 +598,12 @@ def test_a_begun_recording_that_is_moved_is_not_taken_for_a_deleted_one(
     os.rename(recording.path, after)
     if is_followed:
         stage.lane.store.update(recording, path=after, name="b.ts")
-    stage.pass_steps(4)
+    stage.pass_steps(2)
+    at_first = stage.lane.activity.held
+    stage.pass_steps(20)
 
     assert stage.lane.now(recording).state is State.GROWING
+    assert at_first == {recording.id: False}, "who looks at the folder has time to find it"
     assert stage.lane.activity.held == ({recording.id: False} if is_followed else {})
     assert open_files(after) == is_followed
 

@@ -126,6 +126,9 @@ def test_a_file_that_is_renamed_at_its_end_is_published_by_its_last_name_and_goe
     with site(tmp_path, watch=WANTED) as here:
         here.agent.start()
         fd = begin(here, "recording.mp4", content())
+        os.write(fd, content(2, 3 * MIB))
+        wait_until_held(here, "recording.mp4", LENGTH)
+        os.write(fd, content(3, 5000))
         (here.agent.media / "recording.mp4").rename(here.agent.media / "final.mp4")
 
         finish(here, fd, "final.mp4")
