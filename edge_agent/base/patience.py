@@ -24,6 +24,8 @@ PATIENCE_S = 5.0
 """A disk that has to spin up takes as long; then it is said to be silent for a moment."""
 _QUICK_S = 0.05
 """So long a caller keeps the lock that it holds."""
+_ENDING_S = 1.0
+"""So long each call is waited for once the program ends: a card that writes takes some tenths of a second."""
 _SLICE_S = 0.5
 """Between two looks at whether the program ends."""
 _IDLE_S = 10.0
@@ -35,12 +37,17 @@ _here = threading.local()
 class SilentError(TimeoutError):
     """A place does not answer. Nothing is known of what lies there."""
 
+    is_under_way = True
+    """Whether the call goes on, and may still come back."""
+
     def __init__(self, said: str = f"it has not answered for {PATIENCE_S:.0f} s") -> None:
         super().__init__(errno.ETIMEDOUT, said)
 
 
 class _RefusedError(SilentError):
     """Nothing was begun."""
+
+    is_under_way = False
 
 
 def gives_way(opened: Callable[[], AbstractContextManager[None]] | None) -> None:
@@ -162,7 +169,9 @@ class Patience:
 
     def _wait(self, job: _Job, place: bytes, now_at: Callable[[], bytes] | None) -> None:
         left_s = self._patience_s
-        while left_s > 0 and not self._is_ended:
+        while left_s > 0:
+            if self._is_ended:
+                left_s = min(left_s, _ENDING_S)
             if job.done.acquire(timeout=min(_SLICE_S, left_s)):
                 return
             left_s -= _SLICE_S
@@ -199,7 +208,7 @@ class Patience:
             return sum(place.startswith(kind) for place in self._silent)
 
     def end(self) -> None:
-        """Wait for nothing any more: the program ends."""
+        """Wait for nothing for long any more: the program ends."""
         self._is_ended = True
 
     def rest(self) -> None:

@@ -79,6 +79,11 @@ def charge(supplies: Sequence[Supply]) -> int | None:
     return total // sum(weights)
 
 
+def held_until(rule: PowerRule, supplies: Sequence[Supply]) -> str | None:
+    """Return what would keep a device held that is held already, in words; None: nothing would."""
+    return _lacking(rule, on_mains(supplies), charge(supplies), is_held=True)
+
+
 def judge(
     rule: PowerRule,
     supplies: Sequence[Supply] | None,

@@ -78,14 +78,21 @@ def touch_configured(path: bytes, work: Callable[[], T]) -> T:
     return SHARED.call(b"configured " + path, work)
 
 
-def look_through(root: bytes, work: Callable[[], T]) -> T:
+def look_through(
+    root: bytes, work: Callable[[], T], *, undo: Callable[[T], object] | None = None
+) -> T:
     """Do *work*, which looks through the folder *root*, a real path, and what is mounted below it.
+
+    Args:
+        root: the folder.
+        work: as for `touch`.
+        undo: takes what it returns once nobody waits for it any more.
 
     Raises:
         SilentError: something there does not answer.
         OSError: as *work* does.
     """
-    return SHARED.call(b"below " + root, work)
+    return SHARED.call(b"below " + root, work, undo=undo)
 
 
 def real_path_of(

@@ -22,6 +22,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from edge_agent.base.patience import SHARED, Patience, SilentError
 from edge_agent.media import answers
 
 ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
@@ -92,6 +93,31 @@ def _status(path: bytes) -> os.stat_result:
         return os.fstat(fd)
     finally:
         os.close(fd)
+
+
+def real_path(path: bytes, *, hands: Patience = SHARED) -> bytes:
+    """Return where *path*, which a person named, really leads.
+
+    Where no component of it is a link, only what it is mounted on is asked: of a mount that hangs one call is
+    waited for, whatever folders of it are named.
+
+    Args:
+        path: absolute.
+        hands: do the looking where a link leads on.
+
+    Raises:
+        SilentError: some file system on the way does not answer.
+    """
+    if path.startswith(b"/") and path == os.path.normpath(path):
+        try:
+            if not stat.S_ISLNK(status(path).st_mode):
+                return path
+        except SilentError:
+            raise
+        except OSError as error:
+            if error.errno == errno.ENOENT:  # what of it is there is no link
+                return path
+    return answers.real_path_of(path, hands=hands)
 
 
 def is_there(path: bytes) -> bool:

@@ -46,7 +46,7 @@ def hand_over(
     refused: list[Refusal] = []
     for named in dict.fromkeys(paths):
         try:
-            found = _look_at(answers.real_path_of(named), folders)
+            found = _look_at(beneath.real_path(named), folders)
         except OSError as error:
             refused.append(Refusal(printable(named), error.strerror or str(error)))
             continue

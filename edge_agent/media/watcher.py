@@ -75,7 +75,7 @@ class Watcher:
         self.on_doubt: Callable[[], None] = lambda: None
         """Called when a verified recording's file has other times than it had."""
         self._announced = Announcements()
-        self._lookout = RootCheck(self.wake, self._take_rename)
+        self._lookout = self._new_lookout()
         self._settler = settler
         self._all = FolderLook(folder, store, activity, settler, on_doubt=self._doubt)
         self._is_hinted = True
@@ -163,7 +163,7 @@ class Watcher:
             self._all.commit()
             return _ABSENT_RETRY_S
         self._followed = os.fsencode(root)
-        if answers.look_through(self._followed, partial(self._follow, root)):
+        if self._renews_hints(self._followed, root):
             self._is_hinted = True
         if self._is_hinted:
             self._scan_due_s = min(self._scan_due_s, now_s + self._scan_gap_s)
@@ -181,9 +181,28 @@ class Watcher:
         due_s = self._scan_due_s if look_s is None else min(self._scan_due_s, look_s)
         return max(0.0, due_s - now_s)
 
-    def _follow(self, root: Path) -> bool:
+    def _new_lookout(self) -> RootCheck:
+        return RootCheck(self.wake, self._take_rename)
+
+    def _renews_hints(self, top: bytes, root: Path) -> bool:
+        """Make sure that hints come; return whether they were set up anew.
+
+        Raises:
+            SilentError: *top* does not answer.
+        """
+        lookout = self._lookout
+        try:
+            return answers.look_through(
+                top, partial(self._follow, lookout, root), undo=lambda _: lookout.stop()
+            )
+        except SilentError as error:
+            if error.is_under_way:  # it belongs to that call, and ends with it
+                self._lookout = self._new_lookout()
+            raise
+
+    def _follow(self, lookout: RootCheck, root: Path) -> bool:
         is_recursive = self._folder.rules.is_recursive
-        if not self._lookout.follow(root, recursive=is_recursive):
+        if not lookout.follow(root, recursive=is_recursive):
             return False
         self._probe.forget()
         self._probe.consider(root, recursive=is_recursive)

@@ -16,7 +16,7 @@ from edge_agent.core.printable import printable
 from edge_agent.core.recording import Identity
 from edge_agent.core.stability import Marker, Writer
 from edge_agent.core.upload import State
-from edge_agent.media import answers
+from edge_agent.media import beneath
 from edge_agent.media.announced import Announcement, NoRecordingError, recording_at
 from edge_agent.media.folder import Folder
 from edge_agent.media.folders import Folders
@@ -114,7 +114,7 @@ def _real(paths: Sequence[bytes]) -> dict[bytes, None]:
     real: dict[bytes, None] = {}
     for path in paths:
         try:
-            real[answers.real_path_of(path)] = None
+            real[beneath.real_path(path)] = None
         except OSError:
             real[path] = None
     return real

@@ -10,7 +10,7 @@ from edge_agent.base import power_supply
 from edge_agent.base.clock import Clock
 from edge_agent.base.local_zone import LOCAL
 from edge_agent.base.settings import AgentSettings
-from edge_agent.core.power import PowerState, Supply, charge, judge, on_mains
+from edge_agent.core.power import PowerState, Supply, charge, held_until, judge, on_mains
 from edge_agent.core.printable import printable
 from edge_agent.media import answers
 from edge_agent.operate.checks.finding import Finding
@@ -58,9 +58,12 @@ def _power(settings: AgentSettings, look: Callable[[], Sequence[Supply]]) -> Fin
         return Finding("WARN", "power", "; ".join(state.unknown))
     text = _FED[on_mains(found or ())]
     percent = charge(found or ())
-    return Finding(
-        "OK", "power", text if percent is None else f"{text}; the battery has {percent} %"
-    )
+    if percent is not None:
+        text = f"{text}; the battery has {percent} %"
+    held = held_until(settings.power.rule(), found or ())
+    if held is not None:
+        text = f"{text}; an agent that had less of it before still sends nothing: {held}"
+    return Finding("OK" if held is None else "WARN", "power", text)
 
 
 _FED = {

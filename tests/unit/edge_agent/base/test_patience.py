@@ -1,6 +1,7 @@
 """Calls that never return hold up nobody for long, and nobody else."""
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -115,6 +116,14 @@ def test_a_lock_of_lanes_is_given_up_while_a_call_hangs():
     patience.rest()
 
     assert (before, returned) == ([], ["late"])
+
+
+def test_a_program_that_ends_still_waits_for_a_card_that_is_slow():
+    patience = Patience(3600)
+    patience.end()
+
+    assert patience.call(b"card", lambda: time.sleep(0.3) or "read") == "read"
+    patience.rest()
 
 
 def test_a_program_that_ends_waits_for_nothing(silent):

@@ -1,11 +1,13 @@
 """Files that people name: a folder that does not answer holds up no other."""
 
+import os
 import threading
 
 import pytest
 
 from edge_agent.base.patience import Patience, SilentError
 from edge_agent.media.answers import real_path_of
+from edge_agent.media.beneath import real_path
 from tests.support.processes import wait_for
 
 
@@ -56,3 +58,28 @@ def test_so_many_may_hang_as_threads_may_wait_for_them_and_then_none_is_asked_un
             return False
 
     wait_for(answers, "they have answered")
+
+
+def test_where_no_link_is_on_the_way_nothing_that_hangs_elsewhere_is_in_it(tmp_path, hung, ask):
+    hands, there = Patience(0.05), os.fsencode(tmp_path)
+    for one in range(8):
+        with pytest.raises(SilentError):
+            real_path_of(b"/hung%d/a.mp4" % one, hands=hands, look=lambda _: hung.wait())
+    (tmp_path / "link").symlink_to(tmp_path)
+
+    assert real_path(there + b"/a.mp4", hands=hands) == there + b"/a.mp4"
+    with pytest.raises(SilentError):
+        real_path(there + b"/link/a.mp4", hands=hands)
+
+    hung.set()
+    hands.rest()
+
+
+@pytest.mark.parametrize("name", [b"/link/a.mp4", b"/link/../b/a.mp4", b"/./a.mp4", b"/linked.mp4"])
+def test_where_a_link_or_a_dot_is_on_the_way_it_is_followed(tmp_path, name):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "b")
+    (tmp_path / "linked.mp4").symlink_to(tmp_path / "b" / "a.mp4")
+    path = os.fsencode(tmp_path) + name
+
+    assert real_path(path) == os.path.realpath(path)

@@ -79,6 +79,13 @@ def unreadable():
             "no supply says whether the device is on mains; the battery has 40 %",
         ),
         (
+            {"min_percent": 38},
+            lambda: ON_BATTERY,
+            "WARN",
+            "the battery has 40 %; an agent that had less of it before still sends nothing: the battery has"
+            " 40 %, and [power] min_percent is 38: sending goes on at 43 %, or on mains",
+        ),
+        (
             {"min_percent": 50},
             lambda: ON_BATTERY,
             "WARN",
