@@ -27,8 +27,8 @@ from ingest_server.core.record import (
     with_received,
 )
 from ingest_server.storage.interface import Claim, Transaction
+from ingest_server.uploads.live import Live
 from ingest_server.uploads.store import UploadStore
-from ingest_server.uploads.writers import Live
 from upload_protocol.direct import Part, SentPart, SignedPart, SignedParts
 from upload_protocol.ranges import ByteRange
 

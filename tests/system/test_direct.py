@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
@@ -229,7 +230,7 @@ def test_after_a_start_anew_a_part_of_before_is_sent_again(tmp_path, store, data
 
 def checked(folder, store, place, capsys, **rule):
     config = folder / "check.toml"
-    tables = {"server": {"data_dir": folder / "data"}, "route": [{**RULE, **rule}]}
+    tables: dict[str, Any] = {"server": {"data_dir": folder / "data"}, "route": [{**RULE, **rule}]}
     config.write_text(toml({**tables, "storage": store.settings(place)}))
     (folder / "data").mkdir(exist_ok=True)
     capsys.readouterr()

@@ -122,7 +122,11 @@ def test_a_program_that_ends_still_waits_for_a_card_that_is_slow():
     patience = Patience(3600)
     patience.end()
 
-    assert patience.call(b"card", lambda: time.sleep(0.3) or "read") == "read"
+    def slow() -> str:
+        time.sleep(0.3)
+        return "read"
+
+    assert patience.call(b"card", slow) == "read"
     patience.rest()
 
 

@@ -2,13 +2,16 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
+from edge_agent.core.recording import Identity
 from edge_agent.media.identity import identity_at
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.pauses import Pauses
 from edge_agent.media.rings import Rings
 from edge_agent.media.same_file import is_another_file
 from tests.support.lane import scene
+from tests.support.present import present
 
 
 def put_in_its_place(path):
@@ -30,36 +33,37 @@ def test_what_only_grew_or_was_renamed_or_touched_is_the_same_file(tmp_path):
     path = os.fsencode(tmp_path / "a.ts")
     with open(path, "wb") as file:
         file.write(b"first")
-    before = identity_at(path)
+    before = present(identity_at(path))
     with open(path, "ab") as file:
         file.write(b" and more")
     os.utime(path, (1, 1))
     os.rename(path, path + b".1")
 
-    assert not is_another_file(path + b".1", before, identity_at(path + b".1"))
+    assert not is_another_file(path + b".1", before, present(identity_at(path + b".1")))
 
 
 def test_what_took_its_place_is_another_file_whatever_number_it_has(tmp_path):
     path = os.fsencode(tmp_path / "a.ts")
     with open(path, "wb") as file:
         file.write(b"first")
-    before = identity_at(path)
+    before = present(identity_at(path))
     (tmp_path / "next").write_bytes(b"the next")
     os.rename(tmp_path / "next", path)
-    replaced = identity_at(path)
+    replaced = present(identity_at(path))
 
     assert replaced.inode != before.inode
     assert is_another_file(path, before, replaced)
 
 
 def test_the_next_file_that_has_got_its_number_is_another_one(tmp_path):
-    for attempt in range(20):  # other programs take numbers, too
+    def made(attempt: int) -> tuple[Path, Identity]:
         path = tmp_path / f"{attempt}.ts"
         path.write_bytes(b"first")
-        before = identity_at(os.fsencode(path))
-        if put_in_its_place(path):
-            break
-    now = identity_at(os.fsencode(path))
+        return path, present(identity_at(os.fsencode(path)))
+
+    # Other programs take numbers, too.
+    path, before = next(one for one in map(made, range(20)) if put_in_its_place(one[0]))
+    now = present(identity_at(os.fsencode(path)))
 
     assert (now.inode, now.length > before.length) == (before.inode, True)
     assert is_another_file(os.fsencode(path), before, now)
@@ -68,7 +72,7 @@ def test_the_next_file_that_has_got_its_number_is_another_one(tmp_path):
 def test_what_is_gone_is_in_doubt(tmp_path):
     path = os.fsencode(tmp_path / "a.ts")
     (tmp_path / "a.ts").write_bytes(b"first")
-    before = identity_at(path)
+    before = present(identity_at(path))
     os.unlink(path)
 
     assert not is_another_file(path, before, before)
@@ -79,12 +83,9 @@ def test_a_ring_whose_next_file_has_the_number_of_the_one_that_went_is_seen_and_
 ):
     with scene(tmp_path) as stage:
         stage.lane.record("loop99.mp4", b"the next in the ring")
-        for attempt in range(20):
-            oldest = stage.lane.record(f"loop{attempt}.mp4", b"first", written_s=1000)
-            path = stage.lane.media / oldest.name
-            if put_in_its_place(path):
-                break
-        now = identity_at(oldest.path)
+        made = (stage.lane.record(f"loop{one}.mp4", b"first", written_s=1000) for one in range(20))
+        oldest = next(one for one in made if put_in_its_place(stage.lane.media / one.name))
+        now = present(identity_at(oldest.path))
         pauses = Pauses(stage.lane.store.notes)
         pauses.finished(oldest.path, 0.0)
         pauses.learn(oldest.path, replace(oldest.identity, mtime_ns=now.mtime_ns - 10**9), now, 9.0)

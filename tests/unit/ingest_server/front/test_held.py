@@ -11,7 +11,8 @@ class Clock:
 
 
 def test_each_goes_on_after_its_time_and_none_before():
-    clock, gone = Clock(), []
+    clock = Clock()
+    gone: list[object] = []
     held = HeldAnswers(1.0, gone.append, clock)
     held.hold("a")
     clock.now_s += 0.5
@@ -28,7 +29,8 @@ def test_each_goes_on_after_its_time_and_none_before():
 
 
 def test_there_is_room_for_a_number_of_them():
-    clock, gone = Clock(), []
+    clock = Clock()
+    gone: list[object] = []
     held = HeldAnswers(1.0, gone.append, clock)
     for number in range(MOST_HELD - 1):
         held.hold(number)
@@ -43,7 +45,7 @@ def test_there_is_room_for_a_number_of_them():
 
 
 def test_an_end_lets_all_go_on_and_holds_none_back():
-    gone = []
+    gone: list[object] = []
     held = HeldAnswers(1.0, gone.append, Clock())
     held.hold("a")
 
