@@ -21,9 +21,10 @@ def main() -> int:
     with loading():  # seconds on a slow board
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        from edge_agent.memory import defer, share_one_heap
+        from edge_agent.memory import defer, forgo, share_one_heap
 
         share_one_heap()
+        forgo()
         defer()
         from edge_agent import cli
 

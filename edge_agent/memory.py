@@ -43,6 +43,9 @@ UNUSED = (
     "zipfile",
 )
 
+FORGONE = ("click", "pygments", "rich")
+"""What structlog and httpx do without, and load where somebody else has installed it: 5 MiB."""
+
 _WAITING = "_deferred_spec"
 _loading = threading.RLock()
 _malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
@@ -94,6 +97,13 @@ def defer(names: Iterable[str] = UNUSED) -> None:
         module.__dict__[_WAITING] = spec
         module.__class__ = _Deferred
         sys.modules[name] = module
+
+
+def forgo(names: Iterable[str] = FORGONE) -> None:
+    """Have the modules *names* count as not installed from now on; what is loaded already stays as it is."""
+    for name in names:
+        # None is what the import system takes so; its type does not say it.
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
 
 
 def share_one_heap() -> None:

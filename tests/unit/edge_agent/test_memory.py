@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -112,6 +113,27 @@ for name in UNUSED:
 
     assert done.returncode == 0, done.stderr
     assert "asyncio" in UNUSED
+
+
+@pytest.mark.slow
+def test_the_program_does_without_what_others_load_where_it_happens_to_be_installed():
+    program = """
+import sys
+from edge_agent import __main__
+sys.argv = ["edge-agent", "--version"]
+try:
+    __main__.main()
+except SystemExit:
+    pass
+import httpx, structlog
+print([name for name in ("click", "pygments", "rich") if sys.modules[name] is not None])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert importlib.util.find_spec("rich") is not None, "else there is nothing to do without"
+    assert done.stdout.endswith("[]\n")
 
 
 _FREEING = """
