@@ -115,6 +115,17 @@ def disk_refusals() -> Iterator[None]:
         raise refused_by_disk(error) from error
 
 
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EISDIR}
+
+
+def is_no_file(error: BaseException | None) -> bool:
+    """Whether no file stands at the name that was to be read, but nothing, or what a person put there.
+
+    A link, a folder, a socket or a device: the disk is sound, and what the server put there is gone.
+    """
+    return isinstance(error, OSError) and error.errno in _NO_FILE
+
+
 class ServerError(Exception):
     """The server cannot start or go on; the message says why and what to do."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ingest_server.core.errors import Refused, disk_refusals
+from ingest_server.core.errors import Refused, disk_refusals, is_no_file
 from ingest_server.core.record import State, UploadRecord, not_found
 from ingest_server.storage.interface import Link, RecordingPage, RecordingQuery
 from ingest_server.uploads.completion import Pending
@@ -30,7 +30,6 @@ _WHY_NOT = {
         "disk has; it is not given out. `ingest-server verify` looks at all of them",
     ),
 }
-
 
 class HandingOut:
     """Opens published files for whoever may see them."""
@@ -106,7 +105,7 @@ class HandingOut:
             with disk_refusals():
                 part = self._blobs.open_published(receipt.published_as)
         except Refused as refused:
-            if isinstance(refused.__cause__, FileNotFoundError | NotADirectoryError):
+            if is_no_file(refused.__cause__):
                 return None
             raise
         if part.identity() != identity or part.length != receipt.length:

@@ -1,6 +1,8 @@
 """Recordings in a browser: found, played and kept by who may see them; harmless whatever they hold."""
 
 import os
+import secrets
+import socket
 from pathlib import Path
 
 import pytest
@@ -286,16 +288,35 @@ def test_bytes_written_over_in_place_are_not_given_out(site, person):
     assert person.get(content(receipt)).status_code == 409
 
 
-def test_row_34_a_link_in_its_place_leads_nowhere(site, person):
-    receipt = upload(site.device("cam"), b"linked", name="linked.mp4")
+def stand_in_a_socket(path):
+    folder = os.open(path.parent, os.O_PATH)
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(f"/proc/self/fd/{folder}/{path.name}")  # the whole path may be too long for one
+    os.close(folder)
+
+
+@pytest.mark.parametrize(
+    "stand_in",
+    [
+        pytest.param(lambda path: path.symlink_to("/etc/passwd"), id="a link"),
+        pytest.param(lambda path: path.symlink_to(path), id="a link to itself"),
+        pytest.param(Path.mkdir, id="a folder"),
+        pytest.param(os.mkfifo, id="a pipe"),
+        pytest.param(stand_in_a_socket, id="a socket"),
+    ],
+)
+def test_row_34_what_is_no_file_in_its_place_is_not_given_out(site, person, stand_in):
+    receipt = upload(site.device("cam"), secrets.token_bytes(8), name="stood-for.mp4")
     path = published(site, receipt)
     path.unlink()
-    path.symlink_to("/etc/passwd")
+    stand_in(path)
+    wait_until_served(person, content(receipt))
 
-    answer = person.get(content(receipt))
-
-    assert answer.status_code in {404, 409, 500}
-    assert b"root:" not in answer.content
+    for method in ("GET", "HEAD"):
+        answer = person.request(method, content(receipt))
+        assert answer.status_code == 409
+        assert b"root:" not in answer.content
+    assert "changed or replaced" in person.get(content(receipt)).json()["detail"]
 
 
 def test_what_only_got_another_mode_or_name_is_read_and_given_again(site, person):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ingest_server.core.errors import Refused
+from ingest_server.core.errors import Refused, is_no_file
 from ingest_server.core.record import State, UploadRecord, missing_of, refuse_unless_there
 from ingest_server.uploads.completion import Pending
 from ingest_server.uploads.service import UploadService
@@ -219,7 +219,7 @@ def _known(
     try:
         receiver.records.sum_up_published(receipt, theirs, ours)
     except Refused as refused:
-        if isinstance(refused.__cause__, FileNotFoundError | NotADirectoryError):
+        if is_no_file(refused.__cause__):
             return known  # a consumer has it
         raise
     if ours.hexdigest() != receipt.digest.hex:
