@@ -31,6 +31,7 @@ _WHY_NOT = {
     ),
 }
 
+
 class HandingOut:
     """Opens published files for whoever may see them."""
 
