@@ -14,7 +14,8 @@ from ingest_server.storage.interface import Claim, Lease, Sizes, StateStore
 from ingest_server.storage.memory.access import MemoryAccess
 from ingest_server.storage.memory.groups import MemoryGroups
 from ingest_server.storage.memory.outbox import MemoryOutbox
-from ingest_server.storage.memory.tables import MemoryQueries, Tables
+from ingest_server.storage.memory.queries import MemoryQueries
+from ingest_server.storage.memory.tables import Tables
 from ingest_server.storage.memory.users import MemoryUsers
 from ingest_server.storage.memory.writes import MemoryTransaction
 from upload_protocol.ranges import ByteRange

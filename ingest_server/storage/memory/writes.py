@@ -27,7 +27,8 @@ from ingest_server.storage.interface.keeping import (
     STEP,
     WAITING_EVENTS,
 )
-from ingest_server.storage.memory.tables import MemoryQueries, Tables
+from ingest_server.storage.memory.queries import MemoryQueries
+from ingest_server.storage.memory.tables import Tables
 
 TRIMMED_EACH = 64
 
