@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from ingest_server import cli
 from ingest_server.storage.files.part_file import PartFile
-from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.storage.sqlite.connections import Connections
 from ingest_server.uploads.writers import Writer
 
 
@@ -49,14 +49,14 @@ def no_folder_fsync() -> None:
 
 def wal_normal() -> None:
     """Commit without waiting for the disk, as SQLite does by default in WAL mode elsewhere."""
-    connect = SqliteState._connect
+    connect = Connections.connect
 
-    def sloppy(self: SqliteState):
+    def sloppy(self: Connections):
         connection = connect(self)
         connection.execute("PRAGMA synchronous = NORMAL")
         return connection
 
-    SqliteState._connect = sloppy  # type: ignore[method-assign] # the sabotage
+    Connections.connect = sloppy  # type: ignore[method-assign] # the sabotage
 
 
 SABOTAGES: dict[str, Callable[[], None]] = {

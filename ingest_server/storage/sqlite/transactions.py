@@ -14,7 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -41,6 +41,7 @@ from ingest_server.storage.sql.queries import SqlQueries
 from ingest_server.storage.sql.users import SqlUsers
 from ingest_server.storage.sql.writes import SqlTransaction
 from ingest_server.storage.sqlite import write_ahead_log
+from ingest_server.storage.sqlite.connections import BUSY_TIMEOUT_S, Connections
 from ingest_server.storage.sqlite.copies import Copies, fault_in
 from ingest_server.storage.sqlite.schema import MIGRATIONS, VERSION
 from ingest_server.storage.sqlite.writer import DAMAGED, SqliteWriter, damaged, translated
@@ -49,9 +50,6 @@ from upload_protocol.ranges import ByteRange
 T = TypeVar("T")
 
 log = structlog.get_logger()
-
-BUSY_TIMEOUT_S = 5.0
-"""How long a write waits for another process: `ingest-server token add` holds it for ms."""
 
 GIVEN_BACK_PAGES = 512
 """In one transaction: 2 MiB, some ms."""
@@ -70,9 +68,7 @@ class SqliteState(SqlQueries, StateStore):
         self.read_only = read_only
         self._reserve = Reserve(path.parent)
         self.copies = Copies(path)
-        # Idle read connections. A pool and not one per thread, so that `close` reaches them all.
-        # A list: its pop and append are atomic, and a queue's locks cost more than the read.
-        self._idle: list[sqlite3.Connection] = []
+        self._connections = Connections(path, writes=not read_only)
         self._closed = False
         self._starting = threading.Lock()
         self._committer: Committer[SqlTransaction] | None = None
@@ -118,7 +114,7 @@ class SqliteState(SqlQueries, StateStore):
         """
         ends_s = now_s() + CHECK_S
         try:
-            with closing(self._connect()) as connection:
+            with closing(self._connections.connect()) as connection:
                 fault = fault_in(connection, lambda: now_s() > ends_s)
         except sqlite3.Error as error:
             raise StateError(f"cannot read the database {self.path}: {error}") from error
@@ -147,7 +143,7 @@ class SqliteState(SqlQueries, StateStore):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
             if not self.path.stat().st_size:
                 sqlite_file.let_shrink(self.path, timeout_s=BUSY_TIMEOUT_S)
-        with closing(self._connect()) as connection:
+        with closing(self._connections.connect()) as connection:
             _migrate(connection, self.path, self.read_only)
 
     def close(self) -> None:
@@ -155,23 +151,7 @@ class SqliteState(SqlQueries, StateStore):
             self._closed = True
         if self._committer is not None:
             self._committer.stop()
-        while True:
-            try:
-                self._idle.pop().close()
-            except IndexError:
-                return
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite_file.connect(
-            self.path, timeout_s=BUSY_TIMEOUT_S, writes=not self.read_only
-        )
-        try:
-            if not self.read_only:
-                sqlite_file.make_durable(connection)
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
+        self._connections.close()
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Return what is found in what any process has committed.
@@ -180,11 +160,11 @@ class SqliteState(SqlQueries, StateStore):
             StateFailed: the database cannot be read; it says what the client is told.
         """
         try:
-            connection = self._borrow()
+            connection = self._connections.borrow()
             try:
                 return connection.execute(sql, values).fetchall()
             finally:
-                self._give_back(connection)
+                self._connections.give_back(connection)
         except sqlite3.Error as error:
             raise translated(error) from error
 
@@ -207,7 +187,7 @@ class SqliteState(SqlQueries, StateStore):
         if not self.copies.is_due(uptime_s, wall_s):
             return False
         try:
-            with closing(self._connect()) as source:
+            with closing(self._connections.connect()) as source:
                 return self.copies.make(source, uptime_s, least_free, wait)
         except (sqlite3.Error, OSError) as error:
             log.error(  # noqa: TRY400 - a sentence, not a trace
@@ -230,7 +210,7 @@ class SqliteState(SqlQueries, StateStore):
                 if self._closed:
                     raise Refused("stopping", "the server is stopping", retry_after_s=5)
                 try:
-                    writer = SqliteWriter(self._connect(), self._claims)
+                    writer = SqliteWriter(self._connections.connect(), self._claims)
                 except sqlite3.Error as error:
                     raise translated(error) from error
                 self._transaction = writer.transaction
@@ -323,20 +303,6 @@ class SqliteState(SqlQueries, StateStore):
     def commits(self) -> tuple[int, int]:
         committer = self._committer
         return (0, 0) if committer is None else (committer.commits, committer.jobs)
-
-    def _borrow(self) -> sqlite3.Connection:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._connect()
-
-    def _give_back(self, connection: sqlite3.Connection) -> None:
-        if connection.in_transaction:
-            with suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-        self._idle.append(connection)
-        if self._closed:  # lent while `close` ran
-            self.close()
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, read_only: bool) -> None:

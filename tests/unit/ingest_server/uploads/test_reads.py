@@ -1,35 +1,30 @@
 """How often the server reads a whole upload record for one recording, and waits for the disk."""
 
-import sqlite3
-
 import pytest
 
 from ingest_server.storage.sql import queries
-from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.storage.sqlite.connections import Connections
 from tests.support.core_site import CoreSite, Files
-
-
-class CountedState(SqliteState):
-    """Hears of each statement that SQLite runs."""
-
-    statements: list[str]
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = super()._connect()
-        connection.set_trace_callback(self.statements.append)
-        return connection
 
 
 @pytest.fixture
 def statements(monkeypatch):
+    """What SQLite runs, over any connection."""
     heard: list[str] = []
-    monkeypatch.setattr(CountedState, "statements", heard, raising=False)
+    connect = Connections.connect
+
+    def traced(connections: Connections):
+        connection = connect(connections)
+        connection.set_trace_callback(heard.append)
+        return connection
+
+    monkeypatch.setattr(Connections, "connect", traced)
     return heard
 
 
 @pytest.fixture
 def site(tmp_path, statements):
-    made = CoreSite(Files(tmp_path / "data", CountedState))
+    made = CoreSite(Files(tmp_path / "data"))
     statements.clear()
     yield made
     made.stop()
