@@ -11,7 +11,7 @@ from ingest_server.assembly.settings import media_origin, needs_restart, notice_
 from ingest_server.config import ENV_PREFIX, ServerConfig, load
 from ingest_server.fleet.notice_rules import NoticeRule
 
-EXAMPLE = Path(__file__).parents[3] / "server.example.toml"
+EXAMPLE = Path(__file__).parents[4] / "server.example.toml"
 
 
 @pytest.fixture
