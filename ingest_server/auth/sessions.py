@@ -69,6 +69,10 @@ class Sessions:
         self._audit = audit
         self._by_address = Throttle(clock.now_s, burst=ADDRESS_BURST, every_s=ADDRESS_EVERY_S)
         self._by_user = Throttle(clock.now_s, burst=USER_BURST, every_s=USER_EVERY_S)
+        self._by_stranger = Throttle(clock.now_s, burst=USER_BURST, every_s=USER_EVERY_S)
+        """As by user, of names that nobody has: else who is refused for too many would be known to exist.
+        Beside it, so that no flood of such names makes the guesses at a user's forgotten."""
+        self._salt = secrets.token_bytes(16)
         self._line = threading.BoundedSemaphore(IN_LINE)
         self._hashing = threading.Lock()
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -115,7 +119,9 @@ class Sessions:
         self._by_address.failed(site)
         if user is not None:
             self._by_user.failed(name)
-        # Of a name that nobody has, nothing is kept: it may be a password, typed in the wrong place.
+        else:
+            self._by_stranger.failed(self._shadow(name))
+        # A name that nobody has is noted nowhere: it may be a password, typed in the wrong place.
         self._audit.note(
             "session.begin",
             device=None,
@@ -127,11 +133,15 @@ class Sessions:
     def _refuse_after_too_many(self, name: str, site: str) -> None:
         waits = [self._by_address.wait_s(site)]
         if (name, site) not in self._known:
-            waits.append(self._by_user.wait_s(name))
+            waits += [self._by_user.wait_s(name), self._by_stranger.wait_s(self._shadow(name))]
         wait_s = max((one for one in waits if one is not None), default=None)
         if wait_s is not None:
             detail = "too many wrong passwords; the right one is not looked at either until then"
             raise Refused("too-many-requests", detail, retry_after_s=wait_s)
+
+    def _shadow(self, name: str) -> str:
+        """Return what stands for a name that may be a password; nobody can tell which it was."""
+        return hmac.new(self._salt, name.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
 
     def find(self, secret: str | None) -> SessionRecord | None:
         """Return the session of that secret, and note that it is in use; None: there is none."""

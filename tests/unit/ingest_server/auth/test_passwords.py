@@ -1,6 +1,6 @@
 import pytest
 
-from ingest_server.auth.passwords import MOST_BYTES, fault_of, hashed, is_right
+from ingest_server.auth.passwords import _NOBODYS, MOST_BYTES, fault_of, hashed, is_right
 
 PASSWORD = "correct horse battery"
 
@@ -25,6 +25,14 @@ def test_what_a_hash_costs_stands_beside_it_and_is_kept():
 def test_nobody_has_no_password():
     assert not is_right("", None)
     assert not is_right(PASSWORD, None)
+
+
+def test_looking_at_the_password_of_nobody_costs_what_a_new_users_does():
+    parameters, salt, digest = _NOBODYS.rsplit("$", 2)
+    new_parameters, new_salt, new_digest = hashed(PASSWORD).rsplit("$", 2)
+
+    assert parameters == new_parameters
+    assert (len(salt), len(digest)) == (len(new_salt), len(new_digest))
 
 
 @pytest.mark.parametrize("stored", ["", "x", "$scrypt$ln=4,r=8$a$b", "$argon2id$v=19$m=1$a$b"])

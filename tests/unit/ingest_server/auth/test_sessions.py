@@ -1,6 +1,7 @@
 """When a session ends, and who is held back from guessing: by clocks that a test moves."""
 
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
@@ -42,8 +43,10 @@ class Server:
         uptime = lambda: self.clock.now_s() - self.off_s  # noqa: E731
         self.sessions = Sessions(self.state.users, self.clock, uptime, Unaudited())
 
-    def log_in(self, password: str = PASSWORD, remote: str = "192.0.2.1") -> str:
-        return self.sessions.log_in("anna", password, remote)
+    def log_in(
+        self, password: str = PASSWORD, remote: str = "192.0.2.1", name: str = "anna"
+    ) -> str:
+        return self.sessions.log_in(name, password, remote)
 
     def is_in(self, secret: str | None) -> bool:
         return self.sessions.find(secret) is not None
@@ -128,6 +131,19 @@ def test_guesses_from_many_addresses_lock_out_newcomers_and_not_whom_one_knows(s
     assert server.is_in(server.log_in(remote="192.0.2.1"))
     server.clock.pass_s(30.0)
     assert server.is_in(server.log_in(remote="203.0.113.1"))
+
+
+def test_guesses_at_a_name_that_nobody_has_end_as_those_at_a_user_do(server):
+    guess = partial(server.log_in, "a wrong password", name="bert")
+    for _ in range(USER_BURST - 1):  # as a guess does, which costs a whole hash each
+        server.sessions._by_stranger.failed(server.sessions._shadow("bert"))
+
+    with pytest.raises(Refused, match="unauthorized"):
+        guess(remote="198.51.100.1")
+    with pytest.raises(Refused, match="too-many-requests") as told:
+        guess(remote="198.51.100.2")
+    assert told.value.retry_after_s == 30.0
+    assert server.is_in(server.log_in(remote="198.51.100.2"))
 
 
 def test_one_network_of_ipv6_is_one_address(server):
