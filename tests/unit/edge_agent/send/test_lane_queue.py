@@ -23,7 +23,7 @@ from tests.support.rim import StillClock
 from upload_protocol.ranges import ByteRange, RangeSet
 
 LANES = 4
-MB = 1_000_000
+MB, MIB = 1_000_000, 1024 * 1024
 
 
 class Device:
@@ -117,6 +117,18 @@ def test_all_lanes_send_ranges_of_the_first_large_recording(device):
     for _, task in taken:
         assert ranges.within(task.where).total == 0
         ranges = ranges.add(task.where)
+
+
+def test_what_may_go_straight_to_the_store_is_cut_at_its_borders(device):
+    part, [first] = 8 * MIB, device.add(90 * MIB)
+    sending = device.begin(first, held=MIB)
+    device.shared.uploads.of(sending, device.clock.now).direct_part_bytes = part
+
+    taken = [device.take(lane)[1].where for lane in range(LANES)]
+
+    assert [(one.start, one.stop % part) for one in taken] == [
+        (MIB, 0), (part, 0), (2 * part, 0), (3 * part, 0),
+    ]  # fmt: skip
 
 
 def test_while_one_lane_begins_a_large_recording_the_others_wait_for_that_round_trip(device):
