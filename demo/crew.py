@@ -13,7 +13,7 @@ from demo.story import Line, printable
 
 _TRIES = 5
 """Ends in a row, with never a ready moment between: then it is no accident."""
-_AGAIN_S, _PATIENCE_S = 1.0, 20.0
+_AGAIN_S, _PATIENCE_S = 1.0, 120.0
 
 
 class Member:
