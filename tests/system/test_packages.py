@@ -1,6 +1,7 @@
 """The Debian packages: installed, used, upgraded, refused and removed, on machines that are booted for it."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -50,6 +51,7 @@ def build(out: Path, version: str, *options: object) -> Path:
     done = subprocess.run(
         [*command, *map(str, options)],
         cwd=TREE,
+        env={**os.environ, "DPKG_DEB_COMPRESSOR_LEVEL": "1"},  # a tenth of the time
         capture_output=True,
         text=True,
         timeout=900,
