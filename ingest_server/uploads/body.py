@@ -12,7 +12,6 @@ from ingest_server.base.settings import KIB, MIB
 
 LEAST_READ_BYTES = 64 * KIB
 ROOM_BYTES = MIB
-"""Of each half of a room: the next bytes come into one while those in the other are hashed."""
 KEPT_ROOMS = 8
 """As many as requests that come as fast as they can be taken; those of slow senders are hardly used."""
 
@@ -46,18 +45,18 @@ class Rooms:
         self._kept: deque[memoryview] = deque(maxlen=KEPT_ROOMS)
 
     @contextmanager
-    def lend(self, length: int) -> Iterator[tuple[memoryview, memoryview]]:
-        """Lend two times room for *length* bytes, `ROOM_BYTES` at most, to the body of this, and not beyond it."""
+    def lend(self, length: int) -> Iterator[memoryview]:
+        """Lend room for *length* bytes, `ROOM_BYTES` at most, to the body of this, and not beyond it."""
         try:
             room = self._kept.pop()
         except IndexError:
             room = _new_room()
-        yield room[:length], room[ROOM_BYTES : ROOM_BYTES + length]
+        yield room[:length]
         self._kept.append(room)
 
 
 def _new_room() -> memoryview:
-    room = mmap.mmap(-1, 2 * ROOM_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    room = mmap.mmap(-1, ROOM_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(OSError):  # a kernel without them
         room.madvise(mmap.MADV_NOHUGEPAGE)  # else the first byte takes the room of thirty senders
     return memoryview(room)

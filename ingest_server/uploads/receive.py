@@ -20,7 +20,6 @@ from ingest_server.core.record import (
 from ingest_server.uploads.allowance import Allowance
 from ingest_server.uploads.body import LEAST_READ_BYTES, ROOM_BYTES, Body, Rooms
 from ingest_server.uploads.hash_follower import HashFollower
-from ingest_server.uploads.hash_helper import HashHelper
 from ingest_server.uploads.limits import learn_length, refuse_growth
 from ingest_server.uploads.live import Live
 from ingest_server.uploads.recording import Recording
@@ -54,13 +53,11 @@ class BodyReceiver:
         self._uptime = store.uptime
         self._clock = store.clock
         self._follower = HashFollower(store)
-        self._helper = HashHelper()
         self._rooms = Rooms()
 
     def stop(self) -> None:
         """Wait for the catch-up that runs; it looks for the stop itself."""
         self._follower.stop()
-        self._helper.stop()
 
     def receive(
         self,
@@ -140,18 +137,15 @@ class BodyReceiver:
                     # In four pieces at least: while one is written and hashed, its sender sends the next.
                     most = max(LEAST_READ_BYTES, where.length // 4)
                     most = min(most, self._settings().read_bytes, ROOM_BYTES)
-                    with self._rooms.lend(most) as halves:
-                        try:
-                            self._take(
-                                writer,
-                                body,
-                                halves,
-                                expected,
-                                allowance,
-                                is_open_ended=is_open_ended,
-                            )
-                        finally:
-                            writer.settle()  # before others get the room
+                    with self._rooms.lend(most) as buffer:
+                        self._take(
+                            writer,
+                            body,
+                            buffer,
+                            expected,
+                            allowance,
+                            is_open_ended=is_open_ended,
+                        )
                 finally:
                     live.leave(writer)
             except (OSError, Refused) as error:
@@ -186,14 +180,13 @@ class BodyReceiver:
     ) -> Writer:
         """Return a writer for *where*, whose seals are recorded; whoever made it closes it."""
         recording = Recording(self._store, upload_id, where, allowance, counts=counts)
-        hashing = self._helper.of_request()
-        return Writer(where, body, recording, live.running, hashing, is_held=is_held)
+        return Writer(where, body, recording, live.running, is_held=is_held)
 
     def _take(
         self,
         writer: Writer,
         body: Body,
-        halves: tuple[memoryview, memoryview],
+        buffer: memoryview,
         expected: Checksum | None,
         allowance: Allowance,
         *,
@@ -204,7 +197,6 @@ class BodyReceiver:
         hasher = None if expected is None else expected.new_hash()
         looked_at, looked_at_s = writer.position, self._clock.now_s()
         border_bytes = self._blobs.border_bytes
-        buffer, other = halves
         try:
             while writer.position < writer.where.stop:
                 # No further than the next seal: what a cut may cost is not more than promised.
@@ -212,8 +204,6 @@ class BodyReceiver:
                     settings.seal_bytes - (writer.position - looked_at),
                     border_bytes - writer.position % border_bytes,
                 )
-                if writer.is_hashing:
-                    buffer, other = other, buffer
                 arrived = self._read(writer, body, buffer[:room])
                 if is_open_ended:
                     self._refuse_surplus(writer, body, arrived)

@@ -1,10 +1,9 @@
 """Who is writing to an upload at this moment, and how a newer request takes over (law L8).
 
 Each PUT is a `Writer` with its own descriptor and its own lock. Under that lock it compares,
-un-records, writes, hashes and seals; reading from the network happens outside of it, and hashing may
-go on meanwhile in `hash_helper`. So whoever cancels a writer waits for the disk and for one piece's
-hash at most, and once the flag is set under the lock, nothing that the old request still holds can
-reach the file.
+un-records, writes, hashes and seals; reading from the network happens outside of it. So whoever
+cancels a writer waits for the disk at most, and once the flag is set under the lock, nothing that
+the old request still holds can reach the file.
 
 A writer knows what was recorded in its range when it began. That stays true without asking again:
 only a writer whose range intersects could change it, and that one cancels this one first.
@@ -19,7 +18,6 @@ from typing import Protocol
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord, common_prefix, next_run
 from ingest_server.storage.interface import Part
-from ingest_server.uploads.hash_helper import Hashing
 from ingest_server.uploads.hashing import PendingHash, RunningHash
 from upload_protocol.ranges import ByteRange, RangeSet
 
@@ -54,16 +52,10 @@ class Writer:
         body: Interruptible,
         recording: Recording,
         running: RunningHash,
-        hashing: Hashing,
         *,
         is_held: bool,
     ) -> None:
-        """Join the parts; whoever made it closes it.
-
-        Args:
-            hashing: ended by `close`.
-            is_held: nothing is recorded before `release`, since a digest is still to be checked.
-        """
+        """*is_held*: nothing is recorded before `release`, since a digest is still to be checked."""
         self.where = where
         self.position = where.start
         """What has arrived and been written, up to here."""
@@ -79,7 +71,6 @@ class Writer:
         self._body = body
         self._recording = recording
         self._running = running
-        self._hashing = hashing
         self._part: Part | None = None
         self._is_held = is_held
         self._trail: PendingHash | None = None
@@ -130,23 +121,8 @@ class Writer:
                 self._write(data)
                 self._write_out()  # before hashing: the disk works meanwhile
             finally:
-                self._settle()
                 if self._trail is not None:
-                    self._hashing.update(self._trail, data[: self.position - start])
-
-    @property
-    def is_hashing(self) -> bool:
-        """Whether the bytes of the last `accept` must stay where they are until the next one is through."""
-        return self._hashing.is_beside
-
-    def settle(self) -> None:
-        """Let go of the bytes of the last `accept`."""
-        with self._lock:
-            self._settle()
-
-    def _settle(self) -> None:
-        if not self._hashing.wait():
-            self._trail = None
+                    self._trail.update(data[: self.position - start])
 
     def _write_out(self) -> None:
         waiting = self.position - self._begun
@@ -189,7 +165,6 @@ class Writer:
         gone = ByteRange(start, min(start + UNRECORD_BYTES, self.where.stop))
         kept = self._recording.unrecord(gone)
         self.recorded = self.recorded.remove(gone)
-        self._settle()
         # The trail has not seen this piece yet, so it lies before `start` as it must.
         self._running.replaced(start, self._trail, rewrites=kept.rewrites)
 
@@ -225,7 +200,6 @@ class Writer:
                 self._running.drop()
             raise
         self.sealed = self.position
-        self._settle()  # only here: the disk and the database did not wait for it
         if self._trail is not None and not self._running.adopt(self._trail):
             self._trail = None
 
@@ -267,7 +241,6 @@ class Writer:
         """Let go of the bytes and the claim; a later `seal` from another thread does nothing."""
         with self._lock:
             self._is_closed = True
-            self._hashing.end()
             if self._part is not None:
                 self._part.close()
             self._recording.end()

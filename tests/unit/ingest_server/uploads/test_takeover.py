@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from ingest_server.core.errors import Refused
-from ingest_server.uploads.hash_helper import HashHelper
 from ingest_server.uploads.hashing import RunningHash
 from ingest_server.uploads.live import LiveUploads
 from ingest_server.uploads.writers import Writer
@@ -205,10 +204,7 @@ def test_a_request_that_was_superseded_before_it_began_takes_no_claim_from_the_n
             """Nothing was taken."""
 
     claimed: Any = Claimed()
-    hashing = HashHelper().of_request()
-    writer = Writer(
-        ByteRange(0, 10), BytesBody(b""), claimed, RunningHash(), hashing, is_held=False
-    )
+    writer = Writer(ByteRange(0, 10), BytesBody(b""), claimed, RunningHash(), is_held=False)
     writer.cancel(Refused("superseded", "a newer request sends these bytes"))
 
     with pytest.raises(Refused, match="superseded"):

@@ -9,7 +9,6 @@ import pytest
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord
-from ingest_server.uploads.hash_helper import HashHelper
 from ingest_server.uploads.hashing import RunningHash
 from ingest_server.uploads.live import Live, LiveUploads
 from ingest_server.uploads.writers import Writer
@@ -99,16 +98,8 @@ class Hand:
     def __init__(self, start=0, stop=1000, *, stored=b"", recorded=(), is_held=False) -> None:
         self.part, self.body, self.running = Part(stored), Body(), RunningHash()
         self.rows = Rows(self.part, RangeSet.from_pairs(recorded))
-        self.helper = HashHelper(cores=1)  # it hashes by itself
         rows: Any = self.rows  # with a part in memory
-        self.writer = Writer(
-            ByteRange(start, stop),
-            self.body,
-            rows,
-            self.running,
-            self.helper.of_request(),
-            is_held=is_held,
-        )
+        self.writer = Writer(ByteRange(start, stop), self.body, rows, self.running, is_held=is_held)
         self.writer.begin()
 
     @property
