@@ -31,10 +31,8 @@ class Operations:
     def _member(self, device: str) -> Member:
         self.fleet.refresh(device)
         member = self.fleet.members.get(device)
-        # One that was only counted, since its report was refused, is in no list either.
-        if member is None or self.fleet.board.row(device) is None:
-            detail = f"no device {device[:63]!r} has uploaded or reported here"
-            raise Refused("not-found", detail)
+        if member is None:
+            raise _unknown(device)
         return member
 
     @contextmanager
@@ -54,8 +52,13 @@ class Operations:
             kind: self.fleet.document(device, kind) or b"null"
             for kind in ("info", "state", "files", "reported")
         }
+        row = self.fleet.board.row(device)
+        if (
+            row is None
+        ):  # it was only counted, since its report was refused: it is in no list either
+            raise _unknown(device)
+        parts["row"] = row
         with self.fleet.lock:
-            parts["row"] = self.fleet.board.row(device) or b"null"
             rest = {
                 "stuck": None if member.stuck is None else asdict(member.stuck),
                 "commands": commands,
@@ -276,3 +279,7 @@ def _event(one: DeviceEvent) -> dict[str, Any]:
 
 def _held(one: Held) -> dict[str, Any]:
     return {**asdict(one), "mtime": _moment(one.mtime_s)}
+
+
+def _unknown(device: str) -> Refused:
+    return Refused("not-found", f"no device {device[:63]!r} has uploaded or reported here")

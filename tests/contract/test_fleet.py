@@ -130,7 +130,7 @@ def test_a_device_whose_first_report_was_refused_is_not_there_yet(site):
 
     assert site.rows() == {}
     assert site.get("/devices/drone-1").status_code == 404
-    assert give(site).status_code == 404
+    assert give(site).json["code"] == "command-refused"  # nobody knows what it does when asked
 
     site.report()
     assert site.get("/devices/drone-1").json["row"] == site.rows()["drone-1"]

@@ -122,7 +122,7 @@ def test_what_no_rule_sends_straight_goes_through_the_server(site, drone, data):
     assert ask_to_sign(drone, status["id"], data, (0, PART)).status_code == 404
 
 
-def test_a_link_takes_its_own_bytes_and_no_others_and_those_once(drone, data):
+def test_row_38_a_link_takes_its_own_bytes_and_no_others_and_those_once(drone, data):
     upload_id = begun(drone)
     [part] = signed(drone, upload_id, data, (0, PART))
     theirs = {**part, "headers": signed(drone, begun(drone), OTHER, (0, PART))[0]["headers"]}

@@ -31,6 +31,7 @@ class Asked:
     """Hears whose a credential is."""
 
     has_too_many = False
+    is_small = False
 
     def __init__(self) -> None:
         self.heard: list[str | None] = []

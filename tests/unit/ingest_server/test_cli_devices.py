@@ -41,6 +41,7 @@ def test_devices_are_shown_worst_first_within_80_columns(operator, site):
     busy = queue(files=1204, bytes=48_211_234_567)
     site.report(long, state=state(state="waiting_network", blocked_by="link", queue=busy))
     site.report("roof-cam", state=state(queue=queue(failed=12)))
+    site.server.token("spare")
     written(site)
 
     code, out, _ = operator.run("devices")
@@ -57,21 +58,22 @@ def test_devices_are_shown_worst_first_within_80_columns(operator, site):
         "OPEN",
         "COMPLETE",
     ]
-    assert [row.split()[0] for row in rows] == ["roof-cam", long, "camera", "operator"]
+    assert [row.split()[0] for row in rows] == ["roof-cam", long, "camera", "spare"]
     assert "online  no link  1204, 48.2 GB  0" in rows[1]
-    assert "operator          never  -" in rows[3]
+    assert "spare             never  -" in rows[3]
     assert max(len(line) for line in out.splitlines()) <= 80
 
 
 def test_what_a_device_reported_is_in_the_json_too(operator, site):
     site.report(state=state(queue=queue(files=2)))
+    site.server.token("spare")
     written(site)
 
     found = {one["device"]: one for one in json.loads(operator.run("devices", "--json")[1])}
 
     assert found["drone-1"]["reported"]["presence"] == "online"
     assert found["drone-1"]["reported"]["pending_files"] == 2
-    assert found["operator"]["reported"] is None
+    assert found["spare"]["reported"] is None
 
 
 def test_events_are_shown_a_line_each_safe_for_a_terminal(operator, site):

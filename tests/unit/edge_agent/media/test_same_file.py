@@ -4,6 +4,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from edge_agent.core.recording import Identity
 from edge_agent.media.identity import identity_at
 from edge_agent.media.lease import LeaseProbe
@@ -55,6 +57,7 @@ def test_what_took_its_place_is_another_file_whatever_number_it_has(tmp_path):
     assert is_another_file(path, before, replaced)
 
 
+@pytest.mark.slow  # where the fast ones write, no number is used again
 def test_the_next_file_that_has_got_its_number_is_another_one(tmp_path):
     def made(attempt: int) -> tuple[Path, Identity]:
         path = tmp_path / f"{attempt}.ts"
@@ -78,6 +81,7 @@ def test_what_is_gone_is_in_doubt(tmp_path):
     assert not is_another_file(path, before, before)
 
 
+@pytest.mark.slow
 def test_a_ring_whose_next_file_has_the_number_of_the_one_that_went_is_seen_and_no_pause_is_learned(
     tmp_path,
 ):
