@@ -50,7 +50,7 @@ def check(agent: Agent, *arguments: object, **more) -> subprocess.CompletedProce
 
 def start(agent: Agent) -> None:
     agent.start()
-    wait_for(agent.state, "the agent answers")
+    wait_for(agent.state_if_any, "the agent answers")
 
 
 def test_where_none_runs_it_says_that_it_checks_as_the_user_who_asks(agent):

@@ -40,7 +40,7 @@ def agent(tmp_path, server):
 
 def start(agent):
     agent.start()
-    wait_for(agent.state, "the agent answers")
+    wait_for(agent.state_if_any, "the agent answers")
 
 
 def do(agent, cmd, **args):

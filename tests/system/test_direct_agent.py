@@ -153,7 +153,7 @@ def test_a_part_that_the_server_was_not_told_of_before_it_died_is_not_sent_again
         assert step.reached.wait(60)
         field.server.kill()
         step.go_on.set()
-        wait_for(lambda: "server_unreachable" in (field.agent.state() or {}).get("problems", ()),
+        wait_for(lambda: "server_unreachable" in (field.agent.state_if_any() or {}).get("problems", ()),
                  "it knows that the server is away")  # fmt: skip
         field.server.start()
         field.wait_until_verified()

@@ -38,7 +38,7 @@ def agent(tmp_path, broker):
     )
     try:
         made.start()
-        wait_for(made.state, "the agent answers")
+        wait_for(made.state_if_any, "the agent answers")
         yield made
     finally:
         made.close()

@@ -69,7 +69,7 @@ def test_recordings_of_which_a_run_is_too_much_for_the_server_are_told_in_shorte
         folder = here.agent.media.joinpath(*["," * 250] * 8)
         folder.mkdir(parents=True)
         here.agent.start()
-        wait_for(here.agent.state, "it runs")
+        wait_for(here.agent.state_if_any, "it runs")
         here.agent.run("pause")
         for number in range(230):
             (folder / f"{number}.mp4").write_bytes(b"%d" % number)
