@@ -14,7 +14,7 @@ import structlog
 
 from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
-from edge_agent.base.errors import ConflictError, NotDirectError
+from edge_agent.base.errors import ConflictError, NotDirectError, NotOurServerError
 from edge_agent.core.plan import MIB, within_borders
 from edge_agent.core.recording import Recording
 from edge_agent.media.source import Source
@@ -126,8 +126,13 @@ class DirectSending:
                 with self._lock.opened():
                     status = client.report_parts(upload_id, [part.sent])
                 progress.unreported = _without(progress.unreported, part.range)
+                if not status.received.covers(part.range):
+                    raise NotDirectError("the server has not recorded what its store has")
         except NotDirectError as error:
             self.way.failed(error)
+        except NotOurServerError as error:
+            # Something on the way, or another version, does not know of this.
+            self.way.failed(NotDirectError(str(error)))
         else:
             self.way.worked()
         return status
@@ -144,7 +149,7 @@ class DirectSending:
         try:
             with self._lock.opened():
                 self._client.report_parts(upload_id, left)
-        except (NotDirectError, ConflictError) as error:
+        except (NotDirectError, ConflictError, NotOurServerError) as error:
             log.info("direct.not_recorded", upload_id=upload_id, error=str(error))
         for one in left:
             progress.unreported = _without(progress.unreported, one.range)

@@ -50,9 +50,11 @@ def _nobody(*_: Any) -> Any:
 
 
 @contextmanager
-def memory_lane(base: Path, *, upload: dict[str, Any] | None = None) -> Iterator[MemoryLane]:
+def memory_lane(
+    base: Path, *, upload: dict[str, Any] | None = None, kind: type[MemoryLane] = MemoryLane
+) -> Iterator[MemoryLane]:
     clock = VirtualClock()
-    lane = MemoryLane(
+    lane = kind(
         base,
         Link(_nobody, clock),
         clock,
