@@ -46,7 +46,8 @@ def _is_another(path: bytes, before: Identity, now: Identity) -> bool:
         if before.inode != now.inode:
             return keeps_identity(fd)
         born_ns = _born_ns(fd)
-        return born_ns is not None and born_ns > before.ctime_ns
+        # Made after its own last change: the clock was set back, and its times say nothing.
+        return born_ns is not None and before.ctime_ns < born_ns <= now.ctime_ns
     finally:
         os.close(fd)
 

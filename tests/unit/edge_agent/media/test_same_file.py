@@ -72,6 +72,18 @@ def test_the_next_file_that_has_got_its_number_is_another_one(tmp_path):
     assert is_another_file(os.fsencode(path), before, now)
 
 
+def test_a_file_that_is_written_on_after_the_clock_was_set_back_is_in_doubt(tmp_path):
+    path = tmp_path / "a.ts"
+    path.write_bytes(b"first")
+    now = present(identity_at(os.fsencode(path)))
+    one_s = 10**9
+    born = {"mtime_ns": now.mtime_ns - one_s, "ctime_ns": now.ctime_ns - one_s}
+    before = replace(now, length=1, mtime_ns=born["mtime_ns"] - 1, ctime_ns=born["ctime_ns"] - 1)
+
+    assert is_another_file(os.fsencode(path), before, now)
+    assert not is_another_file(os.fsencode(path), before, replace(now, **born))
+
+
 def test_what_is_gone_is_in_doubt(tmp_path):
     path = os.fsencode(tmp_path / "a.ts")
     (tmp_path / "a.ts").write_bytes(b"first")
