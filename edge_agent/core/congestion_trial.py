@@ -81,4 +81,5 @@ class CongestionTrial:
             self._turn += 1
             return None
         bbr, cubic = (sum(rates) / len(rates) for rates in self._moved.values())
-        return Measured(bbr, cubic, "cubic" if cubic >= self._policy.gain * bbr else "bbr")
+        is_cubic = cubic > 0 and cubic >= self._policy.gain * bbr
+        return Measured(bbr, cubic, "cubic" if is_cubic else "bbr")

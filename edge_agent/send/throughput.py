@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from weakref import WeakKeyDictionary
 
 from edge_agent.core.lane_count import Sample
 from edge_agent.net import tcp_info
 
 
 class _LaneConnections:
-    """The connections of one lane, one after the other."""
+    """The connections of one lane."""
 
     def __init__(self) -> None:
-        self._socket: socket.socket | None = None
-        self._ended = (0, 0)
-        self._live = (0, 0)
+        self._seen: WeakKeyDictionary[socket.socket, tuple[int, int]] = WeakKeyDictionary()
+        """What was counted of each: a lane that sends to a store has two, in turns."""
+        self.totals = (0, 0)
+        """Acknowledged and resent bytes; of a connection that ended, as they were seen last."""
         self.info: tcp_info.TcpInfo | None = None
 
     def look(self, live: socket.socket | None) -> None:
-        if live is not None and live is not self._socket:
-            self._ended = self.totals
-            self._live = (0, 0)
-            self._socket = live
         self.info = None if live is None else tcp_info.read(live)
-        if self.info is not None:
-            self._live = (self.info.acked_bytes, self.info.resent_bytes)
-
-    @property
-    def totals(self) -> tuple[int, int]:
-        """Acknowledged and resent bytes; of a connection that ended, as they were seen last."""
-        return self._ended[0] + self._live[0], self._ended[1] + self._live[1]
+        if live is None or self.info is None:
+            return
+        before = self._seen.get(live, (0, 0))
+        now = self._seen[live] = (self.info.acked_bytes, self.info.resent_bytes)
+        self.totals = (
+            self.totals[0] + now[0] - before[0],
+            self.totals[1] + now[1] - before[1],
+        )
 
 
 class Throughput:

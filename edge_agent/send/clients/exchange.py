@@ -37,6 +37,7 @@ Carrier = httpx.BaseTransport
 """What carries requests: the network, or what a test puts in its place."""
 
 _CONNECT_S = 5.0
+_CONNECTED, _SECURED = "connection.connect_tcp.complete", "connection.start_tls.complete"
 _UNWATCHED = "a dead connection is noticed by the kernel alone, some seconds later"
 
 
@@ -55,6 +56,7 @@ class Exchange:
         token: asked before each request; None: the server runs without. May raise `ConfigError`.
         via: what carries requests, instead of the network.
         watch: told when a request begins and ends.
+        check: gets the socket of each new connection before anything is sent over it; what it raises, `ask` does.
 
     Raises:
         ConfigError: a file for TLS or the proxy cannot be used.
@@ -67,8 +69,10 @@ class Exchange:
         token: Callable[[], str | None],
         via: Carrier | None = None,
         watch: RequestWatch | None = None,
+        check: Callable[[socket.socket], object] = lambda _: None,
     ) -> None:
         self._watch = watch
+        self._check = check
         self._base = endpoint.url.rstrip("/")
         self._files = endpoint.files
         self._token = token
@@ -136,7 +140,13 @@ class Exchange:
                 raise AbortedError("stopped before it was sent")
             answer = self._answer_to(method, path, fields, content, longest)
             was_answered = True
-        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
+        except (
+            httpx.HTTPError,
+            httpx.StreamError,
+            httpx.InvalidURL,
+            UnicodeError,  # of a name that is none in IDNA
+            OSError,
+        ) as error:
             if self._is_aborted:
                 raise AbortedError("cut off from this side") from error
             if self._is_cut:
@@ -225,7 +235,7 @@ class Exchange:
 
     def _trace(self, event: str, info: dict[str, Any]) -> None:
         """Remember the socket that httpcore just opened (its public trace extension)."""
-        if event in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
+        if event in {_CONNECTED, _SECURED}:
             stream = info.get("return_value")
             found = None if stream is None else stream.get_extra_info("socket")
             with self._lock:
@@ -235,6 +245,12 @@ class Exchange:
                 if stream is not None:
                     stream.close()  # httpcore has not taken it over yet, and would forget it
                 raise httpx.ConnectError("aborted while connecting")
+            if stream is not None and found is not None and event == _CONNECTED:
+                try:
+                    self._check(found)
+                except Exception:
+                    stream.close()
+                    raise
 
 
 def _shut(live: socket.socket | None) -> None:

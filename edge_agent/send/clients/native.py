@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Self, TypeVar
@@ -74,8 +75,6 @@ class NativeClient:
         self._way = endpoint.way
         self._exchange = Exchange(endpoint, token=token, via=via, watch=watch)
         self._store = ToStore(endpoint, via=via, watch=watch)
-        # Of the connection to the server: see `LaneClient`.
-        self.live_socket = self._exchange.live_socket
         self.credential = self._exchange.credential
 
     def __enter__(self) -> Self:
@@ -95,6 +94,10 @@ class NativeClient:
     def cut(self) -> None:
         self._exchange.cut()
         self._store.cut()
+
+    def live_socket(self) -> socket.socket | None:
+        """As `LaneClient` says; while bytes go to the store, of the connection that carries them."""
+        return self._store.live_socket() or self._exchange.live_socket()
 
     def close(self) -> None:
         self._exchange.close()

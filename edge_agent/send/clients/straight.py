@@ -7,20 +7,23 @@ a person at most. Whether it has the bytes is the server's to say.
 from __future__ import annotations
 
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from urllib.parse import urlsplit
 
-from edge_agent.base.errors import AbortedError, NotDirectError, TransportError
+from edge_agent.base.errors import AbortedError, ConfigError, NotDirectError, TransportError
 from edge_agent.core.printable import without_codes
 from edge_agent.net.endpoint import Endpoint
+from edge_agent.net.route import interface_to
 from edge_agent.send.clients.exchange import Carrier, Exchange, RequestWatch
 from edge_agent.send.clients.responses import Answer
 from upload_protocol.direct import SignedPart
 
 _HAS_IT = 412
 """It is there already: an answer was lost. The server looks at it as at any other."""
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
+"""A host, perhaps with a port, and nobody's name: everything else is for a library to stumble over."""
 _WORD = re.compile(rb"<(Code|Message)>([^<]{1,200})<")
 
 
@@ -42,6 +45,7 @@ class ToStore:
         self._watch = watch
         self._lock = threading.Lock()
         self._is_aborted = False
+        self._is_sending = False
         self._exchange: Exchange | None = None
         self._origin = ""
 
@@ -58,14 +62,19 @@ class ToStore:
         """
         origin, path = self._place(part.url)
         length = {"Content-Length": str(part.range.length)}
+        self._is_sending = True
         try:
-            answer = self._exchange_with(origin).ask(
-                "PUT", path, body=body, fields={**part.headers, **length}
-            )
+            exchange = self._exchange_with(origin)
+            live = exchange.live_socket()
+            if live is not None:
+                self._check(live)
+            answer = exchange.ask("PUT", path, body=body, fields={**part.headers, **length})
         except AbortedError:
             raise
-        except TransportError as error:
+        except (TransportError, ConfigError) as error:
             raise NotDirectError(f"the store at {_host(origin)}: {error}") from error
+        finally:
+            self._is_sending = False
         if not 200 <= answer.status < 300 and answer.status != _HAS_IT:
             raise NotDirectError(
                 f"the store at {_host(origin)} answers {answer.status}{_words(answer)}"
@@ -79,7 +88,7 @@ class ToStore:
         """
         scheme, rest = url.split("://", 1) if "://" in url else ("", url)
         authority, slash, path = rest.partition("/")
-        if scheme not in {"http", "https"} or not authority or "@" in authority:
+        if scheme not in {"http", "https"} or not _AUTHORITY.match(authority):
             raise NotDirectError("the server names no place that bytes could go to")
         if self._is_secret and scheme != "https":
             raise NotDirectError(
@@ -95,12 +104,44 @@ class ToStore:
                     self._exchange.close()
                 endpoint = replace(self._endpoint, url=origin)
                 self._exchange = Exchange(
-                    endpoint, token=lambda: None, via=self._via, watch=self._watch
+                    endpoint,
+                    token=lambda: None,
+                    via=self._via,
+                    watch=self._watch,
+                    check=self._check,
                 )
                 self._origin = origin
                 if self._is_aborted:
                     self._exchange.abort()
             return self._exchange
+
+    def _check(self, live: socket.socket) -> None:
+        """Look whether *live* leaves the device as the server's connections do: rules and plans are of that link.
+
+        So a server can't have bytes put to the device itself either, where it is not there too.
+
+        Raises:
+            NotDirectError: it leaves by another interface.
+        """
+        way = self._endpoint.way
+        usual = way.interface()
+        if way.device is not None or usual is None:  # bound to it; or rules for links do not count
+            return
+        try:
+            interface = interface_to(str(live.getpeername()[0]).partition("%")[0])
+        except OSError:
+            return  # it is closed, and nothing goes over it
+        if interface != usual:
+            raise NotDirectError(
+                f"it is reached over {interface}, and the server over {usual}, which the rules for links and the"
+                " data plan are about"
+            )
+
+    def live_socket(self) -> socket.socket | None:
+        """Return the socket of the connection that carries a part now."""
+        with self._lock:
+            exchange = self._exchange if self._is_sending else None
+        return None if exchange is None else exchange.live_socket()
 
     def abort(self) -> None:
         """As `LaneClient` says."""
@@ -133,7 +174,7 @@ class ToStore:
 
 
 def _host(origin: str) -> str:
-    return without_codes(urlsplit(origin).netloc)
+    return origin.partition("://")[2]
 
 
 def _words(answer: Answer) -> str:

@@ -38,6 +38,7 @@ class Link:
         (1000, 1080, "bbr"),
         (1000, 1200, "cubic"),
         (2000, 1000, "bbr"),
+        (0, 0, "bbr"),
     ],
 )
 def test_cubic_is_chosen_where_it_moves_a_tenth_more(bbr, cubic, chosen):

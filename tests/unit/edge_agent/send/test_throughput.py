@@ -75,3 +75,14 @@ def test_cubic_does_not_fill_a_link_that_loses():
         ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
 
         assert not fills_alone(ours)
+
+
+def test_two_connections_that_a_lane_uses_in_turns_are_each_counted_once():
+    meter = Throughput()
+    with connection() as first, connection() as second:
+        for one in (first, second, first, second):
+            before = meter.look([one[0]], sent_bytes=0).acked_bytes
+            send(one, 10_000)
+            settled(meter, [one[0]], before + 10_000)
+
+    assert 40_000 <= meter.look([None], sent_bytes=0).acked_bytes <= 40_002
