@@ -52,7 +52,7 @@ class Field:
         def is_verified():
             for program in (self.server, self.agent):
                 assert program.child.ended() is None, f"it ended:\n{program.end_of_log()}"
-            return (self.agent.state() or {}).get("totals", {}).get("files_done") == 1
+            return self.agent.state_if_any().get("totals", {}).get("files_done") == 1
 
         try:
             wait_for(is_verified, "the recording is verified", 90)
@@ -118,7 +118,7 @@ def test_a_device_that_does_not_reach_the_store_says_so_and_sends_through_the_se
     ("deed", "why"),
     [
         pytest.param(flip_sent, "400 (BadDigest", id="other bytes arrive"),
-        pytest.param(lose_answer, "without sending a response", id="cut"),
+        pytest.param(lose_answer, "the connection ended before an answer came", id="cut"),
         pytest.param(
             answer(403, "RequestTimeTooSkewed"),
             "403 (RequestTimeTooSkewed",
@@ -153,7 +153,7 @@ def test_a_part_that_the_server_was_not_told_of_before_it_died_is_not_sent_again
         assert step.reached.wait(60)
         field.server.kill()
         step.go_on.set()
-        wait_for(lambda: "server_unreachable" in (field.agent.state_if_any() or {}).get("problems", ()),
+        wait_for(lambda: "server_unreachable" in field.agent.state_if_any().get("problems", ()),
                  "it knows that the server is away")  # fmt: skip
         field.server.start()
         field.wait_until_verified()

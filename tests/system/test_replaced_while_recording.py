@@ -27,7 +27,7 @@ def told(here: Site, event: str) -> int:
 
 
 def is_idle(here: Site) -> bool:
-    return (here.agent.state() or {}).get("state") == "idle"
+    return here.agent.state_if_any().get("state") == "idle"
 
 
 @pytest.mark.parametrize(
@@ -107,4 +107,4 @@ def test_a_power_cut_in_between_gives_up_the_first_and_says_so_once(tmp_path):
         assert published(here) == digests(SECOND)
         assert here.server.open_uploads(here.agent.token or "") == {}
         assert told(here, "upload.overwritten") == 1
-        assert (here.agent.state() or {})["totals"]["files_overwritten"] == 1
+        assert here.agent.state_if_any()["totals"]["files_overwritten"] == 1
