@@ -62,12 +62,12 @@ _LOST_AGAIN_S, _LOST_LONGEST_S = 30.0, 3600.0
 whole recording, and bytes that the server takes and loses are no progress that ends a backoff."""
 _LOSSES_KEPT = 1000
 _SILENT_S = 5.0
+"""Before a file is asked for again whose file system does not answer: that costs nothing."""
 _OPEN_ELSEWHERE = (
     "another file has its name now; its own, of which a part was sent while it was written, is still open, and"
     " is read to its end in its turn"
 )
 _OPEN_ELSEWHERE_S = 2.0
-"""Before a file is asked for again whose file system does not answer: that costs nothing."""
 _YIELD_S = 1.0
 """Pause of the lane after a refusal that may concern one upload only, so that a queue of thousands
 does not ask a full server thousands of times at once."""

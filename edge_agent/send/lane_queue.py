@@ -241,9 +241,11 @@ class LaneQueue:
                 least=least_bytes(rate, self._rates.sizing, rtt_s=rtt_s),
                 rtt_s=rtt_s,
             )
-            where = next_range(wanted, _fit(min(limit, share), progress.direct_part_bytes))
-            if where is not None and progress.direct_part_bytes is not None:
-                where = up_to_a_border(where, progress.direct_part_bytes)
+            border = progress.direct_part_bytes
+            longest = min(one for one in (most, self._rates.sizing.max_bytes) if one is not None)
+            where = next_range(wanted, min(longest, _fit(min(limit, share), border)))
+            if where is not None and border is not None:
+                where = up_to_a_border(where, border)
             if where is not None:
                 return Task(Kind.SEND, where)
         return None if progress.flights else Task(Kind.HASH)

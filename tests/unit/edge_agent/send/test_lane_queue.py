@@ -131,6 +131,17 @@ def test_what_may_go_straight_to_the_store_is_cut_at_its_borders(device):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("most", [3 * MIB, 4 * MIB, 5 * MIB, 8 * MIB])
+def test_whole_parts_are_no_reason_for_a_request_that_does_not_pass(device, most):
+    [first] = device.add(90 * MIB)
+    progress = device.shared.uploads.of(device.begin(first), device.clock.now)
+    progress.direct_part_bytes, progress.max_request_bytes = 8 * MIB, most
+
+    taken = [device.take(lane)[1].where for lane in range(LANES)]
+
+    assert max(one.length for one in taken) == most
+
+
 def test_while_one_lane_begins_a_large_recording_the_others_wait_for_that_round_trip(device):
     device.add(50 * MB, 50 * MB)
 
