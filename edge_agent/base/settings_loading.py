@@ -150,7 +150,10 @@ def _sentence(error: ErrorDetails, layers: Layers, file: Path) -> str:
     known = key
     while known and known not in layers.keys and known not in layers.tables:
         known = known[:-1]  # pydantic adds the branch of a union, the index of a list
-    return f"{layers.origin(known) or file}: {_shown(known)} {_wrong(error)}"
+    place = layers.origin(known) or file
+    if error["type"] == "tuple_type" and key[0] in _ROWS and len(key) == 1:
+        return f"{place}: there may be several of {key[0]}: write each one below a line [[{key[0]}]], with two brackets"
+    return f"{place}: {_shown(known)} {_wrong(error)}"
 
 
 def _sentence_of_row(error: ErrorDetails, layers: Layers, file: Path) -> str:

@@ -245,6 +245,8 @@ def _sentence(error: ErrorDetails, layers: Layers) -> str:
         place += f" number {number + 1}" if isinstance(number, int) else ""
         place += f" {key}" if key else ""
     text = complaint(error, _PLAINLY)
+    if section in _LISTS and not rest:
+        text = f"there may be several of it: write each one below a line [[{section}]], with two brackets"
     if error["type"] == "extra_forbidden":
         text = f"there is no such {kind}{nearest_words(str(error['loc'][-1]), known)}"
     return _ended(f"{place} ({layers.origin(where) or 'default'}): {text}")

@@ -166,6 +166,16 @@ def test_a_key_that_a_table_of_a_list_needs_is_told_with_that_table(tmp_path):
     assert found == [f"{tmp_path}/agent.toml: [[link]] number 1: match must be set"]
 
 
+@pytest.mark.parametrize("table", ["deadline", "link", "plan", "priority"])
+def test_one_of_a_list_in_single_brackets_is_told_of_double_ones(tmp_path, table):
+    found = problems(tmp_path, GOOD + f"[{table}]\nmatch = '*'\n")
+
+    assert found == [
+        f"{tmp_path}/agent.toml: there may be several of {table}: write each one below a line [[{table}]], with "
+        "two brackets"
+    ]
+
+
 def test_a_token_that_is_claimed_may_come_later(tmp_path):
     (tmp_path / "claim").write_text("edc_x")
     (tmp_path / "claim").chmod(0o600)

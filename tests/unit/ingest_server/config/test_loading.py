@@ -363,6 +363,16 @@ def test_a_fault_of_a_notice_is_one_sentence(toml, text, place, sentence):
     assert sentence in fault
 
 
+@pytest.mark.parametrize("section", ["route", "notify", "webhook"])
+def test_one_of_a_list_in_single_brackets_is_told_of_double_ones(toml, section):
+    path = toml(f'[{section}]\nmatch = "a"\n')
+
+    assert faults(path) == [
+        f"[[{section}]] (in {path}): there may be several of it: write each one below a line [[{section}]], "
+        "with two brackets."
+    ]
+
+
 def test_notices_are_taken_over_by_a_restart_alone(toml):
     path = toml(
         '[[notify]]\ngroup = "survey"\npending_hours = 0.5\n[[notify]]\nmatch = "*"\ntell_failed = false'
