@@ -89,7 +89,10 @@ class Break:
         length, held = int(current.get("length") or 0), int(current.get("acknowledged") or 0)
         last, seq = self._last, int(document.get("seq") or 0)
         self._last = (current.get("file_id"), held, seq)
-        if not (self._is_open and self._is_mended) or last is None or not length:
+        if not (self._is_open and self._is_mended) or not length:
+            return None
+        if last is None:
+            self._is_open = self._was_noticed = False  # nothing was under way
             return None
         is_anew = seq < last[2]  # an agent that was started again counts from 1
         if not (self._was_noticed or is_anew or held > last[1]):

@@ -110,6 +110,17 @@ def test_it_goes_on_only_when_what_was_broken_is_mended_and_the_agent_knows():
     assert (cut, unaware, aware) == ([], [], [GOES_ON])
 
 
+def test_what_begins_after_the_break_does_not_go_on():
+    story = Story("")
+    story.interrupted()
+    _told(story, _state(problems=["server_unreachable"], blocked_by="link", seq=1))
+    story.mended()
+
+    told = _told(story, _sending(0, seq=2), _sending(60, seq=3), _sending(300, seq=4))
+
+    assert [line.verb for line in told] == ["link back"]
+
+
 def test_an_agent_that_was_started_again_goes_on_where_it_was():
     story = Story("")
     _told(story, _sending(550, seq=70))
