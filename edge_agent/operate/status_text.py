@@ -23,7 +23,7 @@ _WAITING, _FAILED, _DONE = 15, 5, 3
 def status_page(answer: Mapping[str, Any], device_id: str, width: int | None = None) -> str:
     """Return the page, in lines of at most *width* characters; None: one line for each thing."""
     document = answer["state"]
-    lines = _head(document, device_id, is_running=answer["running"])
+    lines = _head(answer, device_id)
     lines += [f"the next start sends nothing: {why}" for why in answer.get("stopped_by", ())]
     queue = document["queue"]
     if queue["failed"]:
@@ -51,13 +51,14 @@ def status_page(answer: Mapping[str, Any], device_id: str, width: int | None = N
     return "\n".join(page)
 
 
-def _head(document: Mapping[str, Any], device_id: str, *, is_running: bool) -> list[str]:
+def _head(answer: Mapping[str, Any], device_id: str) -> list[str]:
+    document = answer["state"]
     lines = [f"{device_id}: {status_line(document)}"]
-    if not is_running:
+    if not answer["running"]:
         lines = ["The agent is not running. This is what it knew when it stopped:"]
     queue, totals = document["queue"], document["totals"]
     lines.append(
-        f"waiting: {files(queue['files'])}, {size(queue['bytes'])}{_left(document)};"
+        f"waiting: {files(queue['files'])}, {size(queue['bytes'])}{_left(document, answer['files'])};"
         f" failed: {queue['failed']}; sent so far: {files(totals['files_done'])}"
     )
     lines += [_folder_line(one) for one in document.get("folders", ())]
@@ -82,14 +83,16 @@ def _folder_line(row: Mapping[str, Any]) -> str:
     return f"{said}; {row['blocked_by']}: {row['blocked_detail']}" if row["blocked_by"] else said
 
 
-def _left(document: Mapping[str, Any]) -> str:
-    """Return what is left of the whole queue, and how long that takes at the rate of now."""
+def _left(document: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what is left to send of the whole queue, and how long that takes at the rate of now."""
     current, rate = document["current"], document["rate_bytes_per_s"]
     if current is None:
         return ""
     if document["blocked_by"] is not None:
         rate = None  # of what was sent before it: nothing says when it goes on
-    left = max(0, document["queue"]["bytes"] - current["acknowledged"])
+    others = (row for row in rows if row["file_id"] != current["file_id"])
+    arrived = sum(row["length"] for row in others if row["state"] == "sent")  # waits to be verified
+    left = max(0, document["queue"]["bytes"] - current["acknowledged"] - arrived)
     said = f", {size(left)} left"
     return f"{said}, {duration(left / rate)} at {size(rate)}/s" if rate else said
 

@@ -114,6 +114,15 @@ def test_what_is_left_of_the_whole_queue_and_how_long_it_takes(state):
     assert "284 files, 8.5 GB, 8.5 GB left, 1:11:00 at 2.0 MB/s" in text
 
 
+def test_what_has_arrived_and_waits_to_be_verified_is_not_left_to_send(state):
+    document = state(files=3, count=90_000_000, rate=2_000_000)
+    rows = [row("a.mp4", file_id="id", state="sent"), row("b.mp4", state="sent"), waiting("c.mp4")]
+
+    text = " ".join(" ".join(page(document, rows)).split())
+
+    assert "3 files, 90.0 MB, 50.0 MB left, 0:25 at 2.0 MB/s" in text
+
+
 def test_without_a_rate_nothing_is_said_of_the_time(state):
     assert "left" not in page(state(files=3, count=10**9))[1]
 
