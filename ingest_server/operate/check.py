@@ -80,11 +80,7 @@ class CheckCommand(Commands):
                     yield "WARN", "store", missing if place is None else f"{place}: {missing}"
                 if any(place_of(one) == (place or "") for one in config.direct_routes):
                     blobs.try_direct()
-                    yield (
-                        "OK",
-                        "direct",
-                        f"{where} takes from devices what is signed, and nothing else",
-                    )
+                    yield "OK", "direct", _direct(config, where)
         except ServerError as error:
             yield "FAIL", "store", str(error)
             return
@@ -92,3 +88,10 @@ class CheckCommand(Commands):
             yield "FAIL", "store", f"{where}: {error.strerror or error}"
             return
         yield "OK", "store", f"{where} takes files, gives them back and removes them"
+
+
+def _direct(config: ServerConfig, where: str) -> str:
+    """Return what was seen of *where*; a name that devices alone may reach was not tried."""
+    seen = f"{where} takes from devices what is signed, and nothing else"
+    elsewhere = config.storage.presigned_endpoint
+    return f"{seen}; that they reach it at {elsewhere} was not tried" if elsewhere else seen

@@ -96,11 +96,13 @@ class Seaweed:
 
     def settings(self, place: Place) -> dict[str, str]:
         """Return the table [storage] of a server that uses *place*."""
-        return {
+        table = {
             "blobs": str(place),
             "endpoint": str(place.endpoint),
             "credentials_file": str(place.credentials_file),
         }
+        shown = place.shown_endpoint
+        return table if shown is None else {**table, "presigned_endpoint": shown}
 
     def _answers(self) -> bool:
         assert self._child is not None

@@ -270,6 +270,20 @@ def test_a_check_refuses_a_store_that_takes_other_bytes_than_were_signed(
     assert "does not say which SHA-256 an object has" in how[-1]
 
 
+def test_a_check_says_that_the_name_devices_reach_the_store_by_was_not_tried(
+    tmp_path, store, capsys
+):
+    place = replace(store.place(), shown_endpoint="https://s3.example.org")
+
+    code, said = checked(tmp_path, store, place, capsys)
+
+    assert code == 0
+    assert said[-2] == (
+        f"OK    direct    {place} takes from devices what is signed, and nothing else; that they reach it at "
+        "https://s3.example.org was not tried"
+    )
+
+
 @pytest.mark.timeout(240)
 def test_another_replica_takes_the_report_of_a_part_that_a_killed_one_signed(tmp_path, store):
     place = store.place()
