@@ -1,4 +1,4 @@
-"""A recording in whose place its recorder puts another one before it is finished, and that was begun (ADR 0053)."""
+"""A recording in whose place its recorder puts another one before it is finished, and that was begun (ADR 0051)."""
 
 from __future__ import annotations
 
