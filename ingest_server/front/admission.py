@@ -70,8 +70,9 @@ GATHERED_BYTES = 16 * 1024
 BUSY_RETRY_S = 5.0
 """When a refused upload comes back: a request takes 5 to 10 s, so some thread is free by then."""
 DEVICE_RETRY_S = 1.0
-HELD_S = 1.0
-"""How long a refusal is held back: many connections that ask again at once are refused so often a second."""
+HELD_S = 0.5
+"""How long a refusal is held back: each connection that asks again at once is refused twice a second. Agents and
+curl wait one second for a `100 Continue`; a refusal that came later would find their body on its way."""
 
 RECORDINGS_PATH = "/v1/fleet/recordings"
 PARTIAL_PATH = "/v1/fleet/partial"

@@ -138,7 +138,8 @@ class ParkedConnections(connections.ConnectionManager):
         looked_s = self.server.now_s()
         while not self._stop_requested:
             try:
-                ready = list(self._selector.select(timeout=expiration_interval))
+                wait_s = min(expiration_interval, self.server.held.due_in_s())
+                ready = list(self._selector.select(timeout=wait_s))
             except OSError:
                 self._remove_invalid_sockets()
                 continue

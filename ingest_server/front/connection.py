@@ -144,11 +144,14 @@ class HttpConnection(cheroot_parts.Connection):
         return not self.asked.may_begin(self.server.settings.max_requests_per_device)
 
     def _end_turn(self) -> None:
-        """Give the turn back; one that is sent in slices asks for another with each."""
+        """Give the turn back; one that is sent in slices asks for another with each.
+
+        Not what is held back: a refusal is sent without one.
+        """
         if self.asked is None:
             return
         self.asked.end()
-        if not (self.is_sliced and self._has_more_to_send):
+        if not (self.is_sliced and self._has_more_to_send) or self.phase is Phase.HELD:
             self.asked = None
 
     @functools.cached_property
@@ -211,7 +214,8 @@ class HttpConnection(cheroot_parts.Connection):
     def _goes_on_answering(self) -> bool:
         """Send what the peer takes now; false where that was the connection's last answer."""
         self.socket.settimeout(0)
-        had_to_wait, self.phase = self.phase is Phase.SLICE, Phase.ANSWER
+        had_to_wait, was_held = self.phase is Phase.SLICE, self.phase is Phase.HELD
+        self.phase = Phase.ANSWER
         try:
             if self.wfile.proceed() and self.answering is not None:
                 request = self.answering
@@ -223,6 +227,8 @@ class HttpConnection(cheroot_parts.Connection):
         finally:
             self._end_turn()
         if self._has_more_to_send:
+            if was_held:
+                self._begin_to_answer()
             if had_to_wait:  # that was not the peer's; the rest of its time goes on
                 self._answering_s += self.server.now_s() - self.parked_s
                 self.deadline_s = (

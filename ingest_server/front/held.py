@@ -6,6 +6,7 @@ refuse each time. So such an answer waits here, without a thread, and its connec
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -34,6 +35,11 @@ class HeldAnswers(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._held)
+
+    def due_in_s(self) -> float:
+        """Return after how long the next goes on; infinite where none is held back."""
+        with self._lock:
+            return max(0.0, self._held[0][0] - self._now_s()) if self._held else math.inf
 
     def has_room(self) -> bool:
         """Whether one more is held back; a few more than `MOST_HELD` may be, asked at the same moment."""

@@ -6,14 +6,17 @@ from collections import Counter
 
 import pytest
 
+from edge_agent.net.early_answer import _CONTINUE_S
 from ingest_server.front.admission import (
     CONTROL_OF_ONE_DEVICE,
     CONTROL_OF_ONE_PEER,
     GATHERED_BYTES,
+    HELD_S,
     LIGHT_OF_ONE_DEVICE,
     READING_OF_ONE,
     RESERVED_THREADS,
     SMALL_OF_ONE_DEVICE,
+    Cost,
 )
 from ingest_server.front.queues import ASKED
 from tests.support.processes import wait_for
@@ -23,6 +26,8 @@ MANY = 2 * RESERVED_THREADS
 """More than a server for one upload has threads."""
 BYTES = "/v1/uploads/1/content"
 JSON = "Content-Type: application/json\nContent-Length: 2"
+LARGE = bytes(16 * 1024 * 1024)
+"""More than the sockets take of an answer that nobody reads."""
 SMALL = "x" * GATHERED_BYTES
 
 
@@ -147,7 +152,7 @@ class Refusing:
     """Refuses whatever asks for too much, as `each_request` does."""
 
     def __call__(self, environ, start_response):
-        environ[ASKED].asks_too_much = environ["PATH_INFO"] == "/much"
+        environ[ASKED].asks_too_much = "much" in (environ["PATH_INFO"] + environ["QUERY_STRING"])
         status = "429 Too Many Requests" if environ[ASKED].asks_too_much else "200 OK"
         start_response(status, [("Content-Length", "2")])
         return [b"no"]
@@ -175,6 +180,45 @@ def test_a_refusal_that_was_held_back_arrives_and_its_connection_goes_on():
 
             assert [peer.answer().status for _ in range(2)] == [429, 200]
         assert not server.held
+
+
+@pytest.mark.parametrize(
+    "cost", [Cost.DOWNLOAD, Cost.READING, Cost.SMALL], ids=lambda one: one.name
+)
+def test_a_refusal_that_was_held_back_gives_its_turn_back_once(cost):
+    line = {
+        Cost.DOWNLOAD: "GET /v1/fleet/recordings/1/content?much",
+        Cost.READING: "GET /v1/uploads/1/blocks?much",
+        Cost.SMALL: f"PUT {BYTES}?much\nContent-Length: 1\n\nx",
+    }[cost]
+    with serving(Refusing(), held_s=0.01) as server:
+        for _ in range(3):
+            with Peer(server.address) as peer:
+                peer.send(request(line, "greedy"))
+                assert peer.answer().status == 429
+
+        turns = server.queues._turns[cost]
+        wait_for(lambda: not turns._all, "no turn is taken")
+        assert not +turns._taken
+        assert not -turns._taken
+
+
+def test_a_refusal_comes_before_an_agent_sends_the_body_that_it_holds_back():
+    assert HELD_S <= _CONTINUE_S / 2
+
+
+def test_who_does_not_read_a_refusal_that_was_held_back_has_the_time_of_a_slow_reader():
+    def app(environ, start_response):
+        environ[ASKED].asks_too_much = True
+        start_response("429 Too Many Requests", [("Content-Length", str(len(LARGE)))])
+        return [LARGE]
+
+    with serving(app, held_s=0.01) as server, Peer(server.address) as peer:
+        peer.send(request("GET /much", "greedy"))
+        [conn] = wait_for(lambda: [one for one in server._open if one.awaits_reader], "it waits")
+        wait_for(lambda: conn.deadline_s is not None, "its time is bounded")
+
+        assert peer.answer().body == LARGE
 
 
 def test_who_leaves_while_its_refusal_is_held_back_leaves_nothing():

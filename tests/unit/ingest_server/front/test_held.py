@@ -1,5 +1,9 @@
 """Answers that are held back, by the clock that they are given."""
 
+import math
+
+import pytest
+
 from ingest_server.front.held import MOST_HELD, HeldAnswers
 
 
@@ -19,12 +23,16 @@ def test_each_goes_on_after_its_time_and_none_before():
     held.hold("b")
 
     found = []
+    due_in_s = []
     for _ in range(4):
+        due_in_s.append(held.due_in_s())
         held.release()
         found.append(list(gone))
         clock.now_s += 0.4
 
     assert found == [[], [], ["a"], ["a", "b"]]
+    assert due_in_s == [pytest.approx(one, abs=0.001) for one in (0.5, 0.1, 0.0, 0.0)]
+    assert held.due_in_s() == math.inf
     assert len(held) == 0
 
 
