@@ -45,6 +45,11 @@ class Claims:
         with self._lock:
             return self._standing.pop(upload_id, None) is not None
 
+    def count(self, upload_id: str) -> int:
+        """Return how many claims of an upload stand."""
+        with self._lock:
+            return len(self._standing.get(upload_id, ()))
+
     def release(self, claim: Claim) -> None:
         with self._lock:
             others = [one for one in self._standing.get(claim.upload_id, ()) if one != claim]

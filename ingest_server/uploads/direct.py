@@ -35,6 +35,10 @@ from upload_protocol.ranges import ByteRange
 EXPIRES_S = 900
 """How long a request by a link may begin: a device that is held up by its owner's rules asks again."""
 
+MOST_SIGNED = 256
+"""Claims of one upload beyond which none is signed: 2 GiB of full parts that nobody has reported. Each is kept
+until its bytes are recorded or sent otherwise, or the upload ends; a device sends one part after another."""
+
 log = structlog.get_logger()
 
 
@@ -61,6 +65,12 @@ class Direct:
         refuse_unless_open(record)
         for part in parts:
             self._refuse_unfit(record, part.range)
+        # A few more may stand, asked for at the same moment.
+        if self._store.state.count_claims(record.id) + len(parts) > MOST_SIGNED:
+            detail = (
+                f"{MOST_SIGNED} parts are signed and not reported: send these bytes to the server"
+            )
+            raise Refused("not-direct", detail, missing=missing_of(record))
         claims: list[Claim] = []
         try:
             with self._store.live.hold(record.id) as live:
@@ -105,7 +115,7 @@ class Direct:
                 has taken its bytes over; or the upload takes no bytes. Nothing of *parts* is recorded then.
         """
         refuse_unless_open(record)
-        new = [part for part in parts if not record.received.covers(part.range)]
+        new = [part for part in dict.fromkeys(parts) if not record.received.covers(part.range)]
         try:
             claims = [self._claim_of(record, part) for part in new]
         except OSError as error:

@@ -13,6 +13,7 @@ import pytest
 from ingest_server import cli
 from ingest_server.storage.interface import Claim
 from ingest_server.storage.s3.blobs import S3Blobs
+from ingest_server.uploads.direct import MOST_SIGNED
 from tests.support.direct import ask_to_sign, at_store, done, signed
 from tests.support.postgres import postgres
 from tests.support.processes import Server, toml, wait_for
@@ -21,6 +22,7 @@ from tests.support.s3_proxy import proxy_to, resigned, without
 from tests.support.seaweed import seaweed
 from tests.support.secured import complete, create, put, secured
 from upload_protocol.digests import Digest
+from upload_protocol.direct import MAX_PARTS
 from upload_protocol.ranges import ByteRange
 
 pytestmark = pytest.mark.slow
@@ -209,6 +211,29 @@ def test_an_upload_that_is_over_takes_no_part(drone, data):
     assert at_store(part, data).status_code == 200
     assert refusal(done(drone, upload_id, part)) == (410, "upload-aborted")
     assert refusal(ask_to_sign(drone, upload_id, data, (0, PART))) == (410, "upload-aborted")
+
+
+def test_parts_that_are_never_reported_are_signed_up_to_a_number_and_then_go_through_the_server(
+    drone, data
+):
+    upload_id = begun(drone)
+    each = [(at, at + 1) for at in range(MOST_SIGNED + 1)]
+    for first in range(0, MOST_SIGNED, MAX_PARTS):
+        signed(drone, upload_id, data, *each[first : first + MAX_PARTS])
+
+    surplus = ask_to_sign(drone, upload_id, data, each[-1])
+    elsewhere = ask_to_sign(drone, begun(drone), data, (0, PART))
+    sent = put(drone, upload_id, data[:MIB])
+
+    assert refusal(surplus) == (409, "not-direct")
+    assert surplus.json()["detail"] == (
+        "256 parts are signed and not reported: send these bytes to the server"
+    )
+    assert surplus.json()["missing"] == [[0, LENGTH]]
+    assert elsewhere.status_code == sent.status_code == 200
+    [part] = signed(drone, upload_id, data, (MIB, PART))  # the others were taken over
+    assert at_store(part, data).status_code == 200
+    assert done(drone, upload_id, part).json()["received"] == [[0, PART]]
 
 
 def test_after_a_start_anew_a_part_of_before_is_sent_again(tmp_path, store, data):

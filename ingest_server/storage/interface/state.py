@@ -99,6 +99,10 @@ class StateStore(Queries, Protocol):
         """Let go of every claim of an upload; as visible, and as cheap, as `claim`."""
         ...
 
+    def count_claims(self, upload_id: str) -> int:
+        """Return how many claims of an upload stand."""
+        ...
+
     def release(self, claim: Claim) -> None:
         """Let go of one claim: its writer is through. Never raises."""
         ...

@@ -26,9 +26,10 @@ class Transaction(Queries, Protocol):
         Raises:
             Refused: ``superseded`` by a newer claim, or the upload takes no bytes.
         """
+        record = self.get_open(claim.upload_id)
         if not self.is_standing(claim):
             raise Refused("superseded", "a newer request sends these bytes")
-        return self.get_open(claim.upload_id)
+        return record
 
     def is_standing(self, claim: Claim) -> bool:
         """Whether *claim* was neither superseded nor let go; stays true until the commit."""
@@ -49,7 +50,7 @@ class Transaction(Queries, Protocol):
     def save(self, record: UploadRecord) -> None:
         """Write what can change in the life of an upload, with the event that tells of its end.
 
-        Where that ends an upload without a file of its own, the oldest such uploads beyond
+        With its end, its claims end. Where that ends an upload without a file of its own, the oldest such uploads beyond
         `KEPT_ENDED`, or `KEPT_REPEATS`, are forgotten.
         """
         ...

@@ -91,6 +91,9 @@ class MemoryState(MemoryQueries, StateStore):
         with self._writing:
             self._claims.end(upload_id)
 
+    def count_claims(self, upload_id: str) -> int:
+        return self._claims.count(upload_id)
+
     def release(self, claim: Claim) -> None:
         self._claims.release(claim)
 

@@ -78,6 +78,7 @@ class MemoryTransaction(MemoryQueries, Transaction):
                 rewrites=record.rewrites,
             )
         if record.state in events.OF_STATE:
+            self._claims.end(record.id)
             self.tell(events.OF_STATE[record.state], record)
             self._forget_surplus(record)
 

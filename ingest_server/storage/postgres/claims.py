@@ -59,6 +59,11 @@ def is_standing(transaction: SqlTransaction, claim: Claim) -> bool:
     return bool(transaction.rows("SELECT 1 FROM writers WHERE epoch = ?", claim.epoch))
 
 
+def count(transaction: SqlTransaction, upload_id: str) -> int:
+    [(found,)] = transaction.rows("SELECT count(*) FROM writers WHERE upload_id = ?", upload_id)
+    return int(found)
+
+
 def end(transaction: SqlTransaction, claim: Claim) -> None:
     transaction.write("DELETE FROM writers WHERE epoch = ?", claim.epoch)
 

@@ -259,6 +259,9 @@ class PostgresTransaction(SqlTransaction):
     def is_standing(self, claim: Claim) -> bool:
         return claims.is_standing(self, claim)
 
+    def end_claims(self, upload_id: str) -> None:
+        claims.end_all(self, upload_id)
+
     def is_leased(self, lease: Lease) -> bool:
         return leases.is_held(self, lease)
 

@@ -151,6 +151,9 @@ class PostgresState(SqlQueries, StateStore):
     def end_claims(self, upload_id: str) -> None:
         self._jobs.run_briefly(lambda transaction: claims.end_all(transaction, upload_id))
 
+    def count_claims(self, upload_id: str) -> int:
+        return self._jobs.run_briefly(lambda transaction: claims.count(transaction, upload_id))
+
     def release(self, claim: Claim) -> None:
         with suppress(Refused):
             self._jobs.run_briefly(lambda transaction: claims.end(transaction, claim))

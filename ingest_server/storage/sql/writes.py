@@ -35,6 +35,10 @@ class SqlTransaction(SqlQueries, Transaction):
     def write(self, sql: str, *values: object) -> int:
         """Run one statement; returns how many rows it changed."""
 
+    @abstractmethod
+    def end_claims(self, upload_id: str) -> None:
+        """Let go of every claim of an upload."""
+
     def in_line(self) -> None:
         """Let the events that follow, up to the commit, be numbered as they become visible."""
 
@@ -69,6 +73,7 @@ class SqlTransaction(SqlQueries, Transaction):
             record.id,
         )
         if record.state in events.OF_STATE:
+            self.end_claims(record.id)
             self.tell(events.OF_STATE[record.state], record)
             forgetting.forget_surplus(self, record)
 

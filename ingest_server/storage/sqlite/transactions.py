@@ -239,6 +239,9 @@ class SqliteState(SqlQueries, StateStore):
         if self._claims.end(upload_id) and self._committer is not None:
             self._committer.settle()
 
+    def count_claims(self, upload_id: str) -> int:
+        return self._claims.count(upload_id)
+
     def release(self, claim: Claim) -> None:
         self._claims.release(claim)
 

@@ -24,6 +24,9 @@ class SqliteTransaction(SqlTransaction):
     def is_standing(self, claim: Claim) -> bool:
         return self._claims.is_standing(claim)
 
+    def end_claims(self, upload_id: str) -> None:
+        self._claims.end(upload_id)
+
     def is_leased(self, lease: Lease) -> bool:
         return self._claims.is_leased(lease)
 

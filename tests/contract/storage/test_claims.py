@@ -90,6 +90,35 @@ class TestClaims:
         with pytest.raises(Refused, match="upload-not-found"):
             state.claim("f" * 32, WHOLE)
 
+    @pytest.mark.parametrize(
+        "end",
+        [State.COMPLETE, State.FAILED, State.EXPIRED, State.ABORTED],
+        ids=lambda one: one.value,
+    )
+    def test_with_an_upload_its_claims_end_and_no_others(self, state, end):
+        insert(state, record(1), record(2))
+        for upload in (record(1), record(2)):
+            for start in (0, 10, 20):
+                state.claim(upload.id, ByteRange(start, start + 10))
+        assert state.count_claims(record(1).id) == 3
+
+        state.run(lambda rows: rows.save(record(1, state=State.VERIFYING)))
+        assert state.count_claims(record(1).id) == 3
+        state.run(lambda rows: rows.save(record(1, state=end)))
+
+        assert state.count_claims(record(1).id) == 0
+        assert state.count_claims(record(2).id) == 3
+
+    def test_claims_that_were_taken_over_or_let_go_count_no_more(self, state):
+        insert(state, record(1))
+        claims = [state.claim(record(1).id, ByteRange(at, at + 10))[0] for at in (0, 10, 20)]
+        state.claim(record(1).id, ByteRange(5, 15))
+        assert state.count_claims(record(1).id) == 2
+
+        state.release(claims[-1])
+
+        assert state.count_claims(record(1).id) == 1
+
     def test_a_claim_waits_for_what_is_being_recorded_under_an_older_one(self, state):
         insert(state, record(1))
         old, _ = state.claim(record(1).id, WHOLE)
