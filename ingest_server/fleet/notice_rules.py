@@ -66,12 +66,13 @@ class NoticeRules:
         """Return what holds for a device."""
         if not self._rules:
             return self._settings
-        found = self._found.get(device)
+        known = self._found  # first: what is found by groups of before is kept among that of before
+        found = known.get(device)
         if found is None:
             groups = self._groups.get(device, NONE)
             rule = next((one for one in self._rules if one.fits(device, groups)), None)
             found = self._settings if rule is None else rule.over(self._settings)
-            self._found[device] = found
+            known[device] = found
         return found
 
     def forget(self, device: str) -> None:

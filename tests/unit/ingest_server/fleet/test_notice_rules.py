@@ -122,3 +122,19 @@ def test_nothing_is_kept_of_a_device_that_was_forgotten():
     rules.forget("a")
 
     assert rules.of("a") is not asked
+
+
+def test_what_was_found_while_the_groups_were_read_anew_is_not_kept():
+    class Meanwhile(NoticeRule):
+        def fits(self, device, groups):
+            now.clear()
+            rules.refresh()
+            return super().fits(device, groups)
+
+    now = {"a": {"drones"}}
+    rule = Meanwhile(group="drones", silent_s=1.0)
+    rules = NoticeRules(FleetSettings(silent_s=2.0), (rule,), lambda: dict(now))
+    rules.refresh()
+    assert rules.of("a").silent_s == 1.0
+
+    assert rules.of("a").silent_s == 2.0
