@@ -25,7 +25,7 @@ from edge_host.startup import next_signal, opening
 from edge_host.systemd import Notifier, watch
 from edge_host.version import own_version
 from ingest_server import logs
-from ingest_server.assembly.allocator import give_memory_back
+from ingest_server.assembly.allocator import give_memory_back, spare_what_is_here
 from ingest_server.assembly.command_data import CommandData, make_folder
 from ingest_server.config import DEFAULT_PATH
 from ingest_server.core.errors import Refused, ServerError, SettingError, StateLostError
@@ -131,6 +131,7 @@ def _run(options: argparse.Namespace) -> int:
     with opening(STOP_SIGNALS):
         server = IngestServer(config)
         server.start()
+    spare_what_is_here()
     return _serve(server, options, notifier)
 
 

@@ -22,7 +22,7 @@ import structlog
 from edge_host.clock import SystemClock
 from edge_host.errors import ConfigError
 from ingest_server import logs
-from ingest_server.assembly.allocator import give_memory_back
+from ingest_server.assembly.allocator import give_memory_back, spare_what_is_here
 from ingest_server.config import DEFAULT_PATH, ServerConfig, load
 from ingest_server.core.errors import ServerError, StorageError
 from ingest_server.front.body import BodyTruncatedError
@@ -62,6 +62,7 @@ def create_app(path: str | None = None) -> App:
         sys.stderr.write(f"ingest-server: {error}\n")
         raise SystemExit(APP_LOAD_ERROR) from None
     atexit.register(server.stop)
+    spare_what_is_here()
     return arriving(server.app, lambda: server.config.limits.read_timeout_s)
 
 

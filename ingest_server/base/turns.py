@@ -22,6 +22,8 @@ class Turns(Generic[T]):
         most: int | Callable[[], int] | None,
         of_one: Callable[[str], int],
         go_on: Callable[[T], None],
+        *,
+        may: Callable[[str], bool] = lambda _: True,
     ) -> None:
         """Begin with every turn free.
 
@@ -30,10 +32,13 @@ class Turns(Generic[T]):
                 goes on with the next end of one. None: any number, the names are bounded alone.
             of_one: how many of them somebody of that name may have.
             go_on: called for who has waited, in the thread that ended a turn.
+            may: whether one of that name may have a turn that is free; where that changes without an end
+                of a turn, `look` follows.
         """
         self._most = most
         self._of_one = of_one
         self._go_on = go_on
+        self._may = may
         self._taken: Counter[str] = Counter()
         self._all = 0
         self._waiting: OrderedDict[str, deque[T]] = OrderedDict()
@@ -60,9 +65,15 @@ class Turns(Generic[T]):
             self._all -= 1
             if not self._taken[name]:
                 del self._taken[name]
-            # Without a bound on all of them, only one of the same name can have waited for this.
-            following = []
-            while (one := self._next(name)) is not None:
+        self.look()
+
+    def look(self) -> None:
+        """Let those go on who wait and may now have a turn."""
+        if not self._waiting:
+            return
+        following = []
+        with self._lock:
+            while (one := self._next()) is not None:
                 following.append(one)
         for one in following:
             self._go_on(one)
@@ -79,9 +90,8 @@ class Turns(Generic[T]):
             self._waiting.clear()
         return rest
 
-    def _next(self, ended: str) -> T | None:
-        names = [ended] if self._most is None else list(self._waiting)
-        name = next((one for one in names if one in self._waiting and self._take(one)), None)
+    def _next(self) -> T | None:
+        name = next((one for one in self._waiting if self._take(one)), None)
         if name is None:
             return None
         waiting = self._waiting[name]
@@ -94,7 +104,7 @@ class Turns(Generic[T]):
     def _take(self, name: str) -> bool:
         most = self._most() if callable(self._most) else self._most
         is_free = most is None or self._all < most
-        if not is_free or self._taken[name] >= self._of_one(name):
+        if not is_free or self._taken[name] >= self._of_one(name) or not self._may(name):
             return False
         self._taken[name] += 1
         self._all += 1

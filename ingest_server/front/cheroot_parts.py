@@ -157,6 +157,7 @@ class ParkedConnections(connections.ConnectionManager):
                 self._expire(now_s - self.server.timeout)
                 looked_s = now_s
             self.server.held.release()
+            self.server.queues.look()
 
     def accept(self) -> None:
         """Take one more connection, in the place of idle ones where there is none left for it.

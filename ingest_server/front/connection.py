@@ -14,6 +14,7 @@ import secrets
 import select
 import socket
 import ssl
+import time
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -74,6 +75,8 @@ class HttpConnection(cheroot_parts.Connection):
         """Whether what was gathered is a small upload in full."""
         self.answering: HttpRequest | None = None
         """The request whose answer is not out."""
+        self._began_s = 0.0
+        """When the work at this request began, by the clock of the thread that does it."""
         self._is_kept = False
         self._linger_left = LINGER_BYTES
         self._linger_until_s = 0.0
@@ -91,6 +94,7 @@ class HttpConnection(cheroot_parts.Connection):
 
     def communicate(self) -> bool:
         """Go on as far as is possible; true where the connection is to be parked again."""
+        self._began_s = time.thread_time()
         if self.phase is Phase.LINGER:
             return self._goes_on_lingering()
         if self.phase in ANSWERING and not self._goes_on_answering():
@@ -150,7 +154,9 @@ class HttpConnection(cheroot_parts.Connection):
         """
         if self.asked is None:
             return
-        self.asked.end()
+        worked_s = time.thread_time() - self._began_s
+        self.asked.end(worked_s)
+        self._began_s += worked_s
         if not (self.is_sliced and self._has_more_to_send) or self.phase is Phase.HELD:
             self.asked = None
 

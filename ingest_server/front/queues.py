@@ -34,6 +34,7 @@ from ingest_server.front.admission import (
     Cost,
     cost_of,
 )
+from ingest_server.front.pacing import Pacing
 from ingest_server.front.request_head import RequestHead
 
 T = TypeVar("T")
@@ -42,6 +43,9 @@ ASKED = "edge_uploader.asked"
 """In a request's environ: the `Asked` of it."""
 MOST_KNOWN = 16384
 """Credentials that are known by sight; the one that was not seen for longest is forgotten first."""
+
+PACED = frozenset({Cost.CONTROL, Cost.SMALL, Cost.LIGHT, Cost.READING})
+"""What computes more than it waits for its peer."""
 
 _OF_PROXY = (b"X-Client-Verify", b"X-Client-Dn", b"X-Proxy-Secret")
 """What a proxy says about whose certificate it has checked."""
@@ -106,6 +110,7 @@ class Asked(Generic[T]):
         turns: Turns[T] | None,
         name: str,
         *,
+        ended: Callable[[str, float], None],
         slice_bytes: int | None = None,
         arrivals: Arrivals | None = None,
         is_small: bool = False,
@@ -122,6 +127,8 @@ class Asked(Generic[T]):
         self._credential = credential
         self._turns = turns
         self._name = name
+        self._ended = ended
+        """Hears what the request took of a processor, once its turn is given back."""
         self._arrivals = arrivals
         """Of an upload, where it counts from `may_begin` to `end`; it waits for no turn."""
 
@@ -158,12 +165,17 @@ class Asked(Generic[T]):
             raise RuntimeError("a request waits that needs no turn")
         self._turns.ask(one, self._name)
 
-    def end(self) -> None:
-        """Give its turn back."""
+    def end(self, worked_s: float = 0.0) -> None:
+        """Give its turn back.
+
+        Args:
+            worked_s: what it took of a processor.
+        """
         if self._arrivals is not None:
             self._arrivals.end()
         if self._turns is not None:
             self._turns.end(self._name)
+            self._ended(self._name, worked_s)
 
     @property
     def _is_devices(self) -> bool:
@@ -175,14 +187,17 @@ class Queues(Generic[T]):
 
     def __init__(self, go_on: Callable[[T], None], now_s: Callable[[], float]) -> None:
         self._arrivals = Arrivals(now_s)
+        self._pacing = Pacing(now_s)
         self._known = KnownDevices()
+
+        def paced(threads: int | None, of_device: int, of_address: int) -> Turns[T]:
+            return Turns(threads, _share(of_device, of_address), go_on, may=self._may_go_on)
+
         self._turns: dict[Cost, Turns[T]] = {
-            Cost.CONTROL: Turns(
-                CONTROL_THREADS, _share(CONTROL_OF_ONE_DEVICE, CONTROL_OF_ONE_PEER), go_on
-            ),
-            Cost.SMALL: Turns(SMALL_THREADS, _share(SMALL_OF_ONE_DEVICE, SMALL_OF_ONE_PEER), go_on),
-            Cost.LIGHT: Turns(None, _share(LIGHT_OF_ONE_DEVICE, LIGHT_OF_ONE_PEER), go_on),
-            Cost.READING: Turns(READING_THREADS, _share(READING_OF_ONE, READING_OF_ONE), go_on),
+            Cost.CONTROL: paced(CONTROL_THREADS, CONTROL_OF_ONE_DEVICE, CONTROL_OF_ONE_PEER),
+            Cost.SMALL: paced(SMALL_THREADS, SMALL_OF_ONE_DEVICE, SMALL_OF_ONE_PEER),
+            Cost.LIGHT: paced(None, LIGHT_OF_ONE_DEVICE, LIGHT_OF_ONE_PEER),
+            Cost.READING: paced(READING_THREADS, READING_OF_ONE, READING_OF_ONE),
             Cost.DOWNLOAD: Turns(
                 self._arrivals.downloads_at_once, _share(DOWNLOAD_THREADS, DOWNLOAD_THREADS), go_on
             ),
@@ -211,10 +226,25 @@ class Queues(Generic[T]):
             credential,
             turns,
             name,
+            ended=self._has_ended if cost in PACED else lambda _name, _worked_s: None,
             slice_bytes=slice_bytes,
             arrivals=self._arrivals if is_small or cost is Cost.UPLOAD else None,
             is_small=is_small,
         )
+
+    def look(self) -> None:
+        """Let those go on whose turn has come with time, or since others have left."""
+        for turns in self._turns.values():
+            turns.look()
+
+    def _may_go_on(self, name: str) -> bool:
+        # Behind one address there may be many, of whom each is known once it has asked.
+        return not _is_devices(name) or self._pacing.may_go_on(name)
+
+    def _has_ended(self, name: str, worked_s: float) -> None:
+        if _is_devices(name):
+            self._pacing.note(name, worked_s)
+        self.look()
 
     def dismiss(self) -> list[T]:
         """Return all who wait, and forget them."""

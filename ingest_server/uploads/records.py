@@ -27,6 +27,8 @@ from upload_protocol.messages import Receipt
 
 T = TypeVar("T")
 
+FIRST_PAGE = 4
+"""Records that are read first; twice as many each time, up to `PAGE`. Who asks may want no more."""
 PAGE = 16
 """Records that are held at once: one may be long, and nobody knows how long before it is read."""
 MOST_PAUSE_S = 0.1
@@ -75,12 +77,14 @@ class Records:
     ) -> Iterator[UploadRecord]:
         """Yield uploads in the order of their ids, from after *after*; None: any."""
         now_s, pause = self._store.clock.now_s, self._store.stopping.wait
+        limit = FIRST_PAGE
         while True:
             began_s = now_s()
-            found = self._state.page(device=device, state=state, after=after, limit=PAGE)
+            found = self._state.page(device=device, state=state, after=after, limit=limit)
             yield from found
-            if len(found) < PAGE:
+            if len(found) < limit:
                 return
+            limit = min(2 * limit, PAGE)
             after = found[-1].id
             # A long list computes without a pause, and other requests need the interpreter too.
             pause(min(now_s() - began_s, MOST_PAUSE_S))
