@@ -11,14 +11,14 @@ from edge_agent.base.errors import AbortedError, StoreError
 from edge_agent.base.view import Current
 from edge_agent.core.progress import eta_s
 from edge_agent.core.recording import Recording
-from edge_agent.media.source import PIECE_BYTES, Source
+from edge_agent.media.source import PIECE_BYTES
 from edge_agent.send.lane_counter import LaneCounter
 from edge_agent.send.lane_lock import LaneLock
 from edge_agent.send.lane_rates import LaneRates
 from edge_agent.send.permission import Permission
 from edge_agent.send.roster import Roster
 from edge_agent.send.throttle import Throttle
-from edge_agent.send.upload_progress import Flight, UploadProgress
+from edge_agent.send.upload_progress import Unit, UploadProgress
 from upload_protocol.ranges import ByteRange
 
 WORKER = "sender"
@@ -70,22 +70,14 @@ class ThrottledBody:
         """Return how fast *lane* is, compared with the mean of the lanes that send."""
         return self._rates.weight(lane, tuple(self._sending))
 
-    def pieces(
-        self,
-        recording: Recording,
-        source: Source,
-        progress: UploadProgress,
-        flight: Flight,
-        where: ByteRange,
-    ) -> Iterator[bytes]:
+    def pieces(self, unit: Unit, where: ByteRange) -> Iterator[bytes]:
         """Yield the bytes of *where* at the allowed rate, hashing them in the same pass.
-
-        The caller has compared *source* with the recording's identity.
 
         Raises:
             AbortedError: the agent stops.
             SourceError: the file is not the one that was to be sent.
         """
+        recording, source, progress = unit.recording, unit.source, unit.progress
         at = where.start
         for piece in source.pieces(where, piece_bytes=self._piece_bytes()):
             self._throttle.wait_for(len(piece))
@@ -97,7 +89,7 @@ class ThrottledBody:
                 # whose bytes were all of the same content.
                 source.check(recording.identity)
             progress.digest.follow(source, at - len(piece), piece, stop=progress.front())
-            flight.sent += len(piece)
+            unit.flight.sent += len(piece)
             self._throttle.count(len(piece))
             yield piece
             self._look_around_at_times(recording, progress)

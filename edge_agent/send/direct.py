@@ -16,12 +16,11 @@ from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import ConflictError, NotDirectError, NotOurServerError
 from edge_agent.core.plan import MIB, within_borders
-from edge_agent.core.recording import Recording
 from edge_agent.media.source import Source
 from edge_agent.send.body import ThrottledBody
 from edge_agent.send.clients.interface import CanSendDirect, LaneClient
 from edge_agent.send.lane_lock import LaneLock
-from edge_agent.send.upload_progress import Flight, UploadProgress
+from edge_agent.send.upload_progress import Unit, UploadProgress
 from upload_protocol.digests import Digest
 from upload_protocol.direct import MAX_PARTS, Part, SentPart
 from upload_protocol.messages import UploadStatus
@@ -92,14 +91,7 @@ class DirectSending:
             and self.way.is_open()
         )
 
-    def send(
-        self,
-        recording: Recording,
-        source: Source,
-        progress: UploadProgress,
-        flight: Flight,
-        where: ByteRange,
-    ) -> UploadStatus | None:
+    def send(self, unit: Unit, where: ByteRange) -> UploadStatus | None:
         """Send *where* part by part, each reported once the store has it; return what the server said last.
 
         None, or a status without all of it: the rest goes through the server, which is asked first.
@@ -108,8 +100,8 @@ class DirectSending:
             TransportError: of a request to the server, as ever. What it was not told of the store is told later.
             SourceError: the file is not the one that was to be sent.
         """
-        client, border = self._client, progress.direct_part_bytes
-        upload_id = recording.upload_id
+        client, progress, source = self._client, unit.progress, unit.source
+        border, upload_id = progress.direct_part_bytes, unit.recording.upload_id
         if border is None or upload_id is None or not isinstance(client, CanSendDirect):
             return None
         status: UploadStatus | None = None
@@ -117,9 +109,9 @@ class DirectSending:
             with self._lock.opened():
                 parts = _hashed(source, within_borders(where, border)[:MAX_PARTS])
                 signed = client.sign_parts(upload_id, parts)
-            source.check(recording.identity)
+            source.check(unit.recording.identity)
             for part in signed:
-                body = self._body.pieces(recording, source, progress, flight, part.range)
+                body = self._body.pieces(unit, part.range)
                 with self._lock.opened():
                     client.put_part(part, body)
                 progress.unreported += (part.sent,)

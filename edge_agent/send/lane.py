@@ -43,7 +43,7 @@ from edge_agent.send.roster import Member, Roster
 from edge_agent.send.source_in_hand import SourceInHand
 from edge_agent.send.steps import UploadSteps, Verifying
 from edge_agent.send.throttle import Throttle
-from edge_agent.send.upload_progress import Kind, Task, UploadProgress
+from edge_agent.send.upload_progress import Kind, Task, Unit, UploadProgress
 from edge_agent.send.uploads_under_way import UploadsUnderWay
 from edge_agent.send.waits import LONGEST_STEP_S, SHORTEST_WAIT_S, Waits
 from edge_agent.store.recordings import Store
@@ -200,8 +200,8 @@ class Lane:
                 is_gone = self._in_hand.is_gone(recording)
                 outcome = self._steps.complete(recording, progress, is_gone=is_gone)
             else:
-                source = self._in_hand.take(recording)
-                outcome = self._steps.perform(recording, source, progress, flight)
+                unit = Unit(recording, self._in_hand.take(recording), progress, flight)
+                outcome = self._steps.perform(unit)
         except SourceError as error:
             self._give_up(progress)
             return self._on_source_error(recording, error)

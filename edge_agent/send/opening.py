@@ -10,7 +10,6 @@ from dataclasses import replace
 import structlog
 
 from edge_agent.base.errors import UploadLostError
-from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event
 from edge_agent.send.clients.interface import (
     CanAbort,
@@ -22,7 +21,7 @@ from edge_agent.send.clients.interface import (
 from edge_agent.send.description import Descriptions
 from edge_agent.send.digest_first import DigestFirst
 from edge_agent.send.lane_lock import LaneLock
-from edge_agent.send.upload_progress import Flight, UploadProgress
+from edge_agent.send.upload_progress import Flight, Unit, UploadProgress
 from edge_agent.store.recordings import NewEvent, Store
 from upload_protocol.messages import CreateRequest, UploadStatus
 
@@ -47,16 +46,15 @@ class Opening:
         self._descriptions = descriptions
         self._digest_first = digest_first
 
-    def create(
-        self, recording: Recording, progress: UploadProgress, flight: Flight
-    ) -> Pending | None:
+    def create(self, unit: Unit) -> Pending | None:
         """Create the upload, or take up the one that the recording had before it changed.
 
         Returns:
             How long to wait, if the server has to copy more of what the recording extends.
         """
+        recording = unit.recording
         if recording.upload_id is not None:
-            self._take_up(recording, recording.upload_id, progress, flight)
+            self._take_up(unit, recording.upload_id)
             return None
         key = recording.idempotency_key or self._store.give_key(recording)
         request = self._descriptions.of(recording)
@@ -65,17 +63,16 @@ class Opening:
         if isinstance(answer, Pending):
             return answer
         refuse_lost(answer)
-        self._begin(recording, answer, progress, flight)
+        self._begin(unit, answer)
         return None
 
-    def _take_up(
-        self, recording: Recording, upload_id: str, progress: UploadProgress, flight: Flight
-    ) -> None:
+    def _take_up(self, unit: Unit, upload_id: str) -> None:
+        recording = unit.recording
         with self._lock.opened():
             status = self._client.status(upload_id)
         if status.state == "open" and _may_become(status, recording.identity.length):
             # The server's bytes may be of the older content: completing will tell, repair mends.
-            self._begin(recording, status, progress, flight)
+            self._begin(unit, status)
             return
         if _holds_more(status, recording.identity.length):
             # After a power cut, say, that took the end of the file: the server alone has it.
@@ -93,9 +90,8 @@ class Opening:
                 self._client.abort_upload(upload_id)
         self._store.update(recording, upload_id=None, idempotency_key=None, digest=None)
 
-    def _begin(
-        self, recording: Recording, status: UploadStatus, progress: UploadProgress, flight: Flight
-    ) -> None:
+    def _begin(self, unit: Unit, status: UploadStatus) -> None:
+        recording = unit.recording
         told = {
             "file_id": recording.id,
             "name": recording.name,
@@ -110,7 +106,7 @@ class Opening:
             tell=[NewEvent("file.started", told, subject=recording.id, is_low=True)],
         )
         log.info("upload.planned", recording_id=recording.id, upload_id=status.id)
-        self.learn(progress, status, flight)
+        self.learn(unit.progress, status, unit.flight)
 
     def learn(self, progress: UploadProgress, status: UploadStatus, flight: Flight) -> int:
         """Take over what the server says of the upload; return how many bytes more it holds."""
@@ -125,14 +121,13 @@ class Opening:
             progress.next_block = 0 if status.received else None
         return progress.learn_status(status, flight)
 
-    def claim(
-        self, recording: Recording, progress: UploadProgress, flight: Flight
-    ) -> Pending | None:
+    def claim(self, unit: Unit) -> Pending | None:
         """Ask whether the server has the bytes of the digest, which is known; else they are sent.
 
         Returns:
             How long to wait, if it has to look first.
         """
+        recording, progress = unit.recording, unit.progress
         key = recording.idempotency_key
         if key is None or not isinstance(self._client, CanAskByDigest):
             progress.must_ask = False
@@ -147,7 +142,7 @@ class Opening:
         progress.must_ask = False
         if answer.id != recording.upload_id:
             self._store.update(recording, upload_id=answer.id)
-        self.learn(progress, answer, flight)
+        self.learn(progress, answer, unit.flight)
         if progress.is_closed:
             self._digest_first.was_there()
             log.info("upload.spared", recording_id=recording.id, upload_id=answer.id)

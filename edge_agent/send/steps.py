@@ -19,7 +19,6 @@ from edge_agent.base.reasons import ProblemCode
 from edge_agent.core.plan import MIB, differing
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event
-from edge_agent.media.source import Source
 from edge_agent.send.body import ThrottledBody
 from edge_agent.send.clients.interface import LaneClient, Pending
 from edge_agent.send.description import Descriptions, facts, modified_at
@@ -29,7 +28,7 @@ from edge_agent.send.lane_lock import LaneLock
 from edge_agent.send.lane_rates import LaneRates
 from edge_agent.send.opening import Opening, refuse_lost
 from edge_agent.send.receipts import check_receipt, keep_receipt
-from edge_agent.send.upload_progress import Flight, Kind, Task, UploadProgress
+from edge_agent.send.upload_progress import Kind, Task, Unit, UploadProgress
 from edge_agent.store.recordings import Store
 from edge_host.clock import rfc3339
 from upload_protocol.messages import CompleteRequest, UploadStatus
@@ -44,6 +43,7 @@ _BLOCK_BYTES = MIB
 _BLOCKS_PER_STEP = _READ_PER_STEP // _BLOCK_BYTES
 
 _COPYING = "the server copies what it has of the file, so that only what is new is sent"
+_READING = "the server reads a file that may be this one"
 _VERIFYING_S = 2.0
 _VERIFYING_LONGEST_S = 30.0
 
@@ -96,73 +96,59 @@ class UploadSteps:
         """Time spent in requests that broke, whose gain is not known yet."""
         self._unmeasured_bytes = 0
 
-    def perform(
-        self, recording: Recording, source: Source, progress: UploadProgress, flight: Flight
-    ) -> Verifying | None:
-        """Do the task of *flight*, any but COMPLETE; `Verifying` if the server needs more time for it."""
-        match flight.task:
+    def perform(self, unit: Unit) -> Verifying | None:
+        """Do the task of *unit*, any but COMPLETE; `Verifying` if the server needs more time for it."""
+        match unit.flight.task:
             case Task(Kind.CREATE):
-                copying = self._opening.create(recording, progress, flight)
+                copying = self._opening.create(unit)
                 return None if copying is None else _verifying(copying, _COPYING)
             case Task(Kind.CLAIM):
-                return self._claim(recording, source, progress, flight)
+                return self._claim(unit)
             case Task(Kind.ASK):
-                self._ask(recording, progress, flight)
+                self._ask(unit)
             case Task(Kind.COMPARE):
-                self._compare(_upload_id(recording), source, progress)
+                self._compare(unit)
             case Task(Kind.SEND, ByteRange() as where):
-                self._send(recording, source, progress, flight, where)
+                self._send(unit, where)
             case _:
-                self._hash(recording, source, progress)
+                self._hash(unit)
         return None
 
     def rest(self) -> None:
         """Hear that there is nothing to do."""
         self._direct.way.rest()
 
-    def _claim(
-        self, recording: Recording, source: Source, progress: UploadProgress, flight: Flight
-    ) -> Verifying | None:
-        self._body.show(recording, progress)
-        pending = self._opening.claim(recording, progress, flight)
-        source.check(
-            recording.identity
-        )  # else the digest was asked for, and is not that of the file
-        return (
-            None
-            if pending is None
-            else _verifying(pending, "the server reads a file that may be this one")
-        )
+    def _claim(self, unit: Unit) -> Verifying | None:
+        self._body.show(unit.recording, unit.progress)
+        pending = self._opening.claim(unit)
+        # Else a digest was asked for that is not the file's any more.
+        unit.source.check(unit.recording.identity)
+        return None if pending is None else _verifying(pending, _READING)
 
-    def _ask(self, recording: Recording, progress: UploadProgress, flight: Flight) -> None:
+    def _ask(self, unit: Unit) -> None:
+        recording, progress = unit.recording, unit.progress
         upload_id = _upload_id(recording)
         self._direct.tell_of_unreported(upload_id, progress)
         with self._lock.opened():
             status = self._client.status(upload_id)
         refuse_lost(status)
-        gained = self._opening.learn(progress, status, flight)
+        gained = self._opening.learn(progress, status, unit.flight)
         if self._unmeasured_s > 0:
             self._measure(min(gained, self._unmeasured_bytes), self._unmeasured_s)
         self._clear_failures(recording, progress)
         self._body.show(recording, progress)
 
-    def _send(
-        self,
-        recording: Recording,
-        source: Source,
-        progress: UploadProgress,
-        flight: Flight,
-        where: ByteRange,
-    ) -> None:
+    def _send(self, unit: Unit, where: ByteRange) -> None:
+        recording, progress, flight = unit.recording, unit.progress, unit.flight
         self._body.show(recording, progress)
         is_direct = self._direct.takes(progress, where)
         began_s = self._clock.now_s()
         status: UploadStatus | None
         try:
             if is_direct:
-                status = self._direct.send(recording, source, progress, flight, where)
+                status = self._direct.send(unit, where)
             else:
-                status = self._send_through(recording, source, progress, flight, where)
+                status = self._send_through(unit, where)
         except TransportError:
             self._unmeasured_s += self._clock.now_s() - began_s
             self._unmeasured_bytes += flight.sent
@@ -184,23 +170,17 @@ class UploadSteps:
         progress.end(self._lane)
         self._body.show(recording, progress)
 
-    def _send_through(
-        self,
-        recording: Recording,
-        source: Source,
-        progress: UploadProgress,
-        flight: Flight,
-        where: ByteRange,
-    ) -> UploadStatus:
+    def _send_through(self, unit: Unit, where: ByteRange) -> UploadStatus:
         """Send *where* to the server itself."""
-        body = self._body.pieces(recording, source, progress, flight, where)
+        recording, body = unit.recording, self._body.pieces(unit, where)
         # Of what is written on it is told at the end: an upload that has a length keeps it.
         length = None if self._descriptions.appends(recording) else recording.identity.length
         with self._lock.opened():
             return self._client.send(_upload_id(recording), where, length, body)
 
-    def _hash(self, recording: Recording, source: Source, progress: UploadProgress) -> None:
+    def _hash(self, unit: Unit) -> None:
         """Read what no lane has hashed in passing; when nothing is left, the bytes are all sent."""
+        recording, source, progress = unit.recording, unit.source, unit.progress
         length = recording.identity.length
         digest = progress.digest
         if digest.upto < length:
@@ -220,8 +200,9 @@ class UploadSteps:
         )
         progress.take_counts()
 
-    def _compare(self, upload_id: str, source: Source, progress: UploadProgress) -> None:
+    def _compare(self, unit: Unit) -> None:
         """Compare the next blocks with the server's, hashing the whole file in the same pass."""
+        upload_id, progress = _upload_id(unit.recording), unit.progress
         length = progress.identity.length
         first = progress.next_block or 0
         start = first * _BLOCK_BYTES
@@ -242,7 +223,7 @@ class UploadSteps:
             progress.to_replace = RangeSet([ByteRange(0, length)])
             return
         with self._lock.opened():
-            ours = source.block_digests(
+            ours = unit.source.block_digests(
                 where, block_bytes=_BLOCK_BYTES, running=progress.digest.feed
             )
         theirs = {number: digest.value for number, digest in answer.blocks.items()}

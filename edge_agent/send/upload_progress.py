@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from edge_agent.core.recording import Identity
+from edge_agent.core.recording import Identity, Recording
 from edge_agent.media.running_digest import RunningDigest
+from edge_agent.media.source import Source
 from upload_protocol.direct import SentPart
 from upload_protocol.messages import UploadStatus
 from upload_protocol.problems import MAX_MISSING_RANGES
@@ -242,3 +243,14 @@ class UploadProgress:
         counts = self.counts
         self.landed = self.landed_again = 0
         return counts
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One unit of work of one lane: what is done, and with what."""
+
+    recording: Recording
+    source: Source
+    """Its file, whose identity has been compared just now."""
+    progress: UploadProgress
+    flight: Flight
