@@ -33,10 +33,20 @@ def appends_nothing(_recording: Recording) -> bool:
 
 
 class Descriptions:
-    """What creates uploads."""
+    """What creates uploads.
+
+    Args:
+        device_id: named in each create, so that a token of another device is noticed.
+        metadata_of: what the server is told of a recording beside what it is.
+        appends: which recordings are written on after they were sent.
+    """
 
     def __init__(
-        self, store: Store, device_id: str, metadata_of: MetadataOf, appends: Appends
+        self,
+        store: Store,
+        device_id: str,
+        metadata_of: MetadataOf = no_metadata,
+        appends: Appends = appends_nothing,
     ) -> None:
         self._store = store
         self._device_id = device_id

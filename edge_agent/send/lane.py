@@ -8,11 +8,7 @@ next one go, while a link or a server that is away holds up all of them.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
 
-from edge_agent.base.activity import Activity
-from edge_agent.base.clock import Clock
 from edge_agent.base.errors import (
     AbortedError,
     ClockError,
@@ -28,25 +24,16 @@ from edge_agent.base.errors import (
 from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.base.view import Wait
 from edge_agent.core.recording import Recording
-from edge_agent.media.source import Source
-from edge_agent.send.body import WORKER, ThrottledBody
-from edge_agent.send.failures import FailurePolicy
+from edge_agent.send.body import WORKER
 from edge_agent.send.giving_up import GivingUp
-from edge_agent.send.held_sources import HeldSources
-from edge_agent.send.lane_counter import LaneCounter
-from edge_agent.send.lane_lock import LaneLock
 from edge_agent.send.lane_queue import LaneQueue
+from edge_agent.send.lane_services import LaneServices
 from edge_agent.send.link_policy import WORK
-from edge_agent.send.permission import Permission
-from edge_agent.send.reach import Reach
-from edge_agent.send.roster import Member, Roster
+from edge_agent.send.roster import Member
 from edge_agent.send.source_in_hand import SourceInHand
 from edge_agent.send.steps import UploadSteps, Verifying
-from edge_agent.send.throttle import Throttle
 from edge_agent.send.upload_progress import Kind, Task, Unit, UploadProgress
-from edge_agent.send.uploads_under_way import UploadsUnderWay
-from edge_agent.send.waits import LONGEST_STEP_S, SHORTEST_WAIT_S, Waits
-from edge_agent.store.recordings import Store
+from edge_agent.send.waits import LONGEST_STEP_S, SHORTEST_WAIT_S
 
 _IDLE_S = 60.0
 _ASLEEP_S = 3600.0
@@ -66,37 +53,11 @@ _OF_THE_LINK = (
 """Failures that say something whatever has become of the recording meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all lanes of one link have in common; touched with the lock held.
-
-    None of it knows a lane or whoever makes them.
-    """
-
-    store: Store
-    open_source: Callable[[bytes], Source]
-    activity: Activity
-    clock: Clock
-    lock: LaneLock
-    roster: Roster
-    permission: Permission
-    counter: LaneCounter
-    waits: Waits
-    uploads: UploadsUnderWay
-    held: HeldSources
-    reach: Reach
-    failures: FailurePolicy
-    throttle: Throttle
-    body: ThrottledBody
-    on_verified: Callable[[], None]
-    """Called after each receipt that is durable here; must return at once."""
-
-
 class Lane:
     """A worker. `step` from one thread; `woken` may be set from any."""
 
     def __init__(
-        self, member: Member, shared: Shared, queue: LaneQueue, steps: UploadSteps
+        self, member: Member, shared: LaneServices, queue: LaneQueue, steps: UploadSteps
     ) -> None:
         self.number = member.number
         self.client = member.client

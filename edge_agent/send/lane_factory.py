@@ -12,16 +12,17 @@ from edge_agent.net.way import Way
 from edge_agent.send.body import ThrottledBody
 from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.conflicts import Conflicts
-from edge_agent.send.description import Appends, Descriptions, MetadataOf
+from edge_agent.send.description import Descriptions
 from edge_agent.send.digest_first import DigestFirst
 from edge_agent.send.direct import DirectWay
 from edge_agent.send.failures import FailurePolicy
 from edge_agent.send.held_sources import HeldSources
-from edge_agent.send.lane import Lane, Shared
+from edge_agent.send.lane import Lane
 from edge_agent.send.lane_counter import LaneCounter
 from edge_agent.send.lane_lock import LaneLock
 from edge_agent.send.lane_queue import LaneQueue
 from edge_agent.send.lane_rates import LaneRates
+from edge_agent.send.lane_services import LaneServices
 from edge_agent.send.link_policy import LinkPolicy
 from edge_agent.send.permission import Permission
 from edge_agent.send.reach import Reach
@@ -34,10 +35,23 @@ from edge_agent.send.waits import Waits
 from edge_agent.store.recordings import Store
 
 
+def _nothing() -> None:
+    return None
+
+
 class LaneFactory:
     """One per link: a second link has a roster, a permission and lanes of its own.
 
-    Args: as of `Sender`.
+    Args:
+        open_source: opens a recording for reading.
+        credential: what the clients say who they are with.
+        descriptions: what the server is told of a recording before its bytes.
+        jitter: draws from ``[0, 1)``.
+        on_verified: called after each receipt that is durable here; must return at once.
+        lane_policy: when lanes are added and removed; how many at most is in the settings.
+        link_policy: what the owner of the device allows. Default: all that the settings say.
+        pause: sleeps, for the rate limit; must end early when the agent stops. Default: does.
+        way: that of the clients.
     """
 
     def __init__(
@@ -48,37 +62,35 @@ class LaneFactory:
         clock: Clock,
         *,
         credential: Callable[[], bytes | None],
-        device_id: str,
-        metadata_of: MetadataOf,
-        appends: Appends,
+        descriptions: Descriptions,
         jitter: Callable[[], float],
-        on_verified: Callable[[], None],
-        lane_policy: LanePolicy,
-        link_policy: LinkPolicy,
-        pause: Callable[[float], object] | None,
-        way: Way,
+        on_verified: Callable[[], None] = _nothing,
+        lane_policy: LanePolicy | None = None,
+        link_policy: LinkPolicy | None = None,
+        pause: Callable[[float], object] | None = None,
+        way: Way | None = None,
     ) -> None:
-        self._descriptions = Descriptions(store, device_id, metadata_of, appends)
-        self._digest_first = DigestFirst()
-        self._direct = DirectWay(activity, clock)
-        self.roster = roster = Roster()
-        self.rates = rates = LaneRates(way)
+        self.way = way = Way() if way is None else way
         self.retries = retries = Retries(store, jitter=jitter)
-        lock = LaneLock()
+        lock, roster, rates = LaneLock(), Roster(), LaneRates(way)
         waits = Waits(activity, clock)
         uploads = UploadsUnderWay(lambda progress: write_down(store, progress))
         throttle = Throttle(activity, clock, pause=roster.stopping.wait if pause is None else pause)
-        self.permission = Permission(link_policy, store, roster, throttle, waits)
-        counter = LaneCounter(roster, rates, throttle, lane_policy)
+        policy = LinkPolicy(store, clock) if link_policy is None else link_policy
+        permission = Permission(policy, store, roster, throttle, waits)
+        counter = LaneCounter(
+            roster, rates, throttle, LanePolicy() if lane_policy is None else lane_policy
+        )
         reach = Reach(store, credential, activity, clock=clock, waits=waits, retries=retries)
-        self.shared = Shared(
+        self.shared = LaneServices(
             store=store,
             open_source=open_source,
             activity=activity,
             clock=clock,
             lock=lock,
             roster=roster,
-            permission=self.permission,
+            rates=rates,
+            permission=permission,
             counter=counter,
             waits=waits,
             uploads=uploads,
@@ -100,39 +112,19 @@ class LaneFactory:
                 clock,
                 lock=lock,
                 roster=roster,
-                permission=self.permission,
+                permission=permission,
                 counter=counter,
                 throttle=throttle,
                 rates=rates,
             ),
+            descriptions=descriptions,
+            digest_first=DigestFirst(),
+            direct=DirectWay(activity, clock),
             on_verified=on_verified,
         )
 
     def new_lane(self, client: LaneClient) -> Lane:
         """Return a lane that is in the roster and does not run yet."""
-        shared, member = self.shared, self.roster.add(client)
-        queue = LaneQueue(
-            member.number,
-            shared.store,
-            roster=self.roster,
-            permission=self.permission,
-            waits=shared.waits,
-            uploads=shared.uploads,
-            held=shared.held,
-            body=shared.body,
-            rates=self.rates,
-        )
-        steps = UploadSteps(
-            member.number,
-            client,
-            shared.store,
-            shared.activity,
-            clock=shared.clock,
-            lock=shared.lock,
-            body=shared.body,
-            rates=self.rates,
-            descriptions=self._descriptions,
-            digest_first=self._digest_first,
-            direct=self._direct,
-        )
-        return Lane(member, shared, queue, steps)
+        shared, member = self.shared, self.shared.roster.add(client)
+        queue = LaneQueue(member.number, shared)
+        return Lane(member, shared, queue, UploadSteps(member.number, client, shared))

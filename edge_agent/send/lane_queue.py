@@ -20,17 +20,10 @@ from edge_agent.core.plan import (
 )
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import State
-from edge_agent.send.body import ThrottledBody
 from edge_agent.send.digest_first import SMALL_BYTES
-from edge_agent.send.held_sources import HeldSources
-from edge_agent.send.lane_rates import LaneRates
+from edge_agent.send.lane_services import LaneServices
 from edge_agent.send.link_policy import WORK
-from edge_agent.send.permission import Permission
-from edge_agent.send.roster import Roster
 from edge_agent.send.upload_progress import Kind, Task, UploadProgress
-from edge_agent.send.uploads_under_way import UploadsUnderWay
-from edge_agent.send.waits import Waits
-from edge_agent.store.recordings import Store
 
 _PAGE = 16
 _SOON_OVER = (Kind.CREATE, Kind.ASK)
@@ -39,28 +32,16 @@ _SOON_OVER = (Kind.CREATE, Kind.ASK)
 class LaneQueue:
     """What one lane may take; called with the lanes' lock held."""
 
-    def __init__(
-        self,
-        lane: int,
-        store: Store,
-        *,
-        roster: Roster,
-        permission: Permission,
-        waits: Waits,
-        uploads: UploadsUnderWay,
-        held: HeldSources,
-        body: ThrottledBody,
-        rates: LaneRates,
-    ) -> None:
+    def __init__(self, lane: int, shared: LaneServices) -> None:
         self._lane = lane
-        self._store = store
-        self._roster = roster
-        self._permission = permission
-        self._waits = waits
-        self._uploads = uploads
-        self._held = held
-        self._body = body
-        self._rates = rates
+        self._store = shared.store
+        self._roster = shared.roster
+        self._permission = shared.permission
+        self._waits = shared.waits
+        self._uploads = shared.uploads
+        self._held = shared.held
+        self._body = shared.body
+        self._rates = shared.rates
         self._current_id: str | None = None
         self._hashed_bytes = 0
         """About how much was read only to ask for it since bytes were last sent."""

@@ -18,11 +18,9 @@ from edge_agent.send.clients.interface import (
     LaneClient,
     Pending,
 )
-from edge_agent.send.description import Descriptions
-from edge_agent.send.digest_first import DigestFirst
-from edge_agent.send.lane_lock import LaneLock
+from edge_agent.send.lane_services import LaneServices
 from edge_agent.send.upload_progress import Flight, Unit, UploadProgress
-from edge_agent.store.recordings import NewEvent, Store
+from edge_agent.store.recordings import NewEvent
 from upload_protocol.messages import CreateRequest, UploadStatus
 
 log = structlog.get_logger()
@@ -31,20 +29,12 @@ log = structlog.get_logger()
 class Opening:
     """What one lane asks before the first byte."""
 
-    def __init__(
-        self,
-        client: LaneClient,
-        store: Store,
-        *,
-        lock: LaneLock,
-        descriptions: Descriptions,
-        digest_first: DigestFirst,
-    ) -> None:
+    def __init__(self, client: LaneClient, shared: LaneServices) -> None:
         self._client = client
-        self._store = store
-        self._lock = lock
-        self._descriptions = descriptions
-        self._digest_first = digest_first
+        self._store = shared.store
+        self._lock = shared.lock
+        self._descriptions = shared.descriptions
+        self._digest_first = shared.digest_first
 
     def create(self, unit: Unit) -> Pending | None:
         """Create the upload, or take up the one that the recording had before it changed.

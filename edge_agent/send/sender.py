@@ -2,7 +2,8 @@
 
 Which calls, in which order::
 
-    sender = Sender(store, client, Source.open, activity, settings, ...)   # no thread runs, nothing is sent
+    factory = LaneFactory(store, Source.open, activity, clock, ...)         # what the lanes share
+    sender = Sender(factory, client, settings, ...)                         # no thread runs, nothing is sent
     WorkerThread("sender", sender.step, woken=sender.woken).start()         # the first lane; others follow
     sender.wake()             # a recording is STABLE; any thread, as often as one likes
     sender.reconfigure(...)   # new settings, for the next request on
@@ -12,7 +13,7 @@ Which calls, in which order::
     sender.close()            # for good; then close the first client, which whoever made it owns
 
 Not supported: `step` from two threads at once, a second `Sender` on one store, a step after `close`.
-Nothing below calls back into this class: lanes know what they share (`lane.Shared`), and the counter
+Nothing below calls back into this class: lanes know what they share (`lane_services`), and the counter
 says through the roster that lanes are lacking.
 """
 
@@ -23,7 +24,6 @@ from contextlib import suppress
 
 import structlog
 
-from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import ConfigError, StoreError
 from edge_agent.base.helper import only_helps
@@ -31,24 +31,16 @@ from edge_agent.base.rule_settings import LinkSettings
 from edge_agent.base.settings import UploadSettings
 from edge_agent.base.worker_thread import WorkerThread
 from edge_agent.core.backoff import BackoffPolicy
-from edge_agent.core.lane_count import LanePolicy
 from edge_agent.core.plan import RequestSizing
-from edge_agent.media.source import Source
-from edge_agent.net.way import Way
 from edge_agent.send.clients.interface import LaneClient
-from edge_agent.send.description import Appends, MetadataOf, appends_nothing, no_metadata
-from edge_agent.send.lane import Lane, Shared
+from edge_agent.send.lane import Lane
 from edge_agent.send.lane_factory import LaneFactory
-from edge_agent.send.link_policy import Foretold, LinkInUse, LinkPolicy, OwnerRules
-from edge_agent.store.recordings import Store
+from edge_agent.send.lane_services import LaneServices
+from edge_agent.send.link_policy import Foretold, LinkInUse, OwnerRules
 
 log = structlog.get_logger()
 
 _ASLEEP_S = 3600.0
-
-
-def _nothing() -> None:
-    return None
 
 
 def run_lane(lane: Lane, clock: Clock) -> WorkerThread:
@@ -62,45 +54,23 @@ class Sender:
     """A worker. `step` from one thread; everything else from any.
 
     Args:
+        factory: makes the lanes, and holds what they share.
         client: of the first lane; closed by whoever made it.
-        open_source: opens a recording for reading.
-        device_id: named in each create, so that a token of another device is noticed.
-        metadata_of: what the server is told of a recording beside what it is.
-        appends: which recordings are written on after they were sent.
-        jitter: draws from ``[0, 1)``.
         more: makes the client of a further lane to the same endpoint; None: there is one lane, whatever
             the settings.
-        on_verified: called after each receipt that is durable here; must return at once.
-        lane_policy: when lanes are added and removed; how many at most is in the settings.
-        link_policy: what the owner of the device allows. Default: all that the settings say.
-        pause: sleeps, for the rate limit; must end early when the agent stops. Default: does.
         run: makes a lane's thread and starts it.
-        way: that of the clients.
     """
 
     def __init__(
         self,
-        store: Store,
+        factory: LaneFactory,
         client: LaneClient,
-        open_source: Callable[[bytes], Source],
-        activity: Activity,
         settings: UploadSettings,
         *,
-        clock: Clock,
-        device_id: str,
-        metadata_of: MetadataOf = no_metadata,
-        appends: Appends = appends_nothing,
-        jitter: Callable[[], float],
         more: Callable[[], LaneClient] | None = None,
-        on_verified: Callable[[], None] = _nothing,
-        lane_policy: LanePolicy | None = None,
-        link_policy: LinkPolicy | None = None,
-        pause: Callable[[float], object] | None = None,
         run: Callable[[Lane, Clock], WorkerThread] = run_lane,
-        way: Way | None = None,
     ) -> None:
-        self._way = Way() if way is None else way
-        self._clock = clock
+        self._factory = factory
         self._more = more
         self._run = run
         self._runners: list[WorkerThread] = []
@@ -108,25 +78,10 @@ class Sender:
         self._is_closed = False
         self._is_short = False
         """A lane was wanted and could not be made; said already."""
-        self._factory = LaneFactory(
-            store,
-            open_source,
-            activity,
-            clock,
-            credential=client.credential,
-            device_id=device_id,
-            metadata_of=metadata_of,
-            appends=appends,
-            jitter=jitter,
-            on_verified=on_verified,
-            lane_policy=LanePolicy() if lane_policy is None else lane_policy,
-            link_policy=LinkPolicy(store, clock) if link_policy is None else link_policy,
-            pause=pause,
-            way=self._way,
-        )
-        self._lock = self._factory.shared.lock
-        self._roster, self._permission = self._factory.roster, self._factory.permission
-        self._lanes: tuple[Lane, ...] = (self._factory.new_lane(client),)
+        shared = factory.shared
+        self._clock, self._lock = shared.clock, shared.lock
+        self._roster, self._permission = shared.roster, shared.permission
+        self._lanes: tuple[Lane, ...] = (factory.new_lane(client),)
         self.woken = self._lanes[0].woken
         """Set by `wake`; the runner may wait on it and clear it."""
         self.reconfigure(settings)
@@ -136,7 +91,7 @@ class Sender:
 
         A wait above 0 while something is pending has its reason on the board.
         """
-        if self._maker is None and self._factory.rates.most > 1 and not self._is_closed:
+        if self._maker is None and self.shared.rates.most > 1 and not self._is_closed:
             self._maker = WorkerThread(
                 "lanes", self._make_lacking, clock=self._clock, woken=self._roster.lacks_lanes
             )
@@ -145,7 +100,7 @@ class Sender:
         return self._lanes[0].step(now_s)
 
     @property
-    def shared(self) -> Shared:
+    def shared(self) -> LaneServices:
         """What the lanes have in common, for whoever sends beside them; touched with its lock held."""
         return self._factory.shared
 
@@ -167,17 +122,17 @@ class Sender:
                 settings.backoff_base_seconds,
                 max(settings.backoff_base_seconds, settings.backoff_cap_seconds),
             )
-            self._factory.rates.sizing = RequestSizing(
+            self.shared.rates.sizing = RequestSizing(
                 settings.min_request, settings.max_request, settings.request_seconds
             )
-            self._way.least_request = settings.min_request
+            self._factory.way.least_request = settings.min_request
             self._permission.change(
                 OwnerRules((), settings.slots(), settings.max_rate),
                 links=None if links is None else [link.rule() for link in links],
             )
             with suppress(StoreError):  # it says so to the next unit of work, which looks again
                 self._permission.may_send(self._clock.now_s())
-            self._factory.shared.counter.allow(1 if self._more is None else settings.max_lanes)
+            self.shared.counter.allow(1 if self._more is None else settings.max_lanes)
 
     def go_by(self, rules: OwnerRules) -> None:
         """Let *rules* hold, all of them, from now on."""
@@ -288,7 +243,7 @@ class Sender:
         except ConfigError as error:  # the first lane would not have been made either
             log.warning("lane.failed", problems=error.problems)
             self._more = None
-            self._factory.shared.counter.settle_for(len(self._lanes))
+            self.shared.counter.settle_for(len(self._lanes))
             return False
         except OSError as error:  # no descriptor left, say
             self._do_without(error)
@@ -311,4 +266,4 @@ class Sender:
             self._is_short = True
             action = "goes on with fewer, tries again; short of descriptors, threads or memory"
             log.warning("lane.failed", problems=[str(error)], action=action)
-        self._factory.shared.counter.settle_for(len(self._lanes))
+        self.shared.counter.settle_for(len(self._lanes))

@@ -12,24 +12,18 @@ from dataclasses import dataclass
 
 import structlog
 
-from edge_agent.base.activity import Activity
-from edge_agent.base.clock import Clock
 from edge_agent.base.errors import TransportError
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.core.plan import MIB, differing
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event
-from edge_agent.send.body import ThrottledBody
 from edge_agent.send.clients.interface import LaneClient, Pending
-from edge_agent.send.description import Descriptions, facts, modified_at
-from edge_agent.send.digest_first import DigestFirst
-from edge_agent.send.direct import DirectSending, DirectWay
-from edge_agent.send.lane_lock import LaneLock
-from edge_agent.send.lane_rates import LaneRates
+from edge_agent.send.description import facts, modified_at
+from edge_agent.send.direct import DirectSending
+from edge_agent.send.lane_services import LaneServices
 from edge_agent.send.opening import Opening, refuse_lost
 from edge_agent.send.receipts import check_receipt, keep_receipt
 from edge_agent.send.upload_progress import Kind, Task, Unit, UploadProgress
-from edge_agent.store.recordings import Store
 from edge_host.clock import rfc3339
 from upload_protocol.messages import CompleteRequest, UploadStatus
 from upload_protocol.ranges import ByteRange, RangeSet
@@ -59,39 +53,19 @@ class Verifying:
 class UploadSteps:
     """What one lane can do with a recording."""
 
-    def __init__(
-        self,
-        lane: int,
-        client: LaneClient,
-        store: Store,
-        activity: Activity,
-        *,
-        clock: Clock,
-        lock: LaneLock,
-        body: ThrottledBody,
-        rates: LaneRates,
-        descriptions: Descriptions,
-        digest_first: DigestFirst,
-        direct: DirectWay,
-    ) -> None:
+    def __init__(self, lane: int, client: LaneClient, shared: LaneServices) -> None:
         self._lane = lane
-        self._store = store
         self._client = client
-        self._activity = activity
-        self._clock = clock
-        self._lock = lock
-        self._body = body
-        self._rates = rates
-        self._digest_first = digest_first
-        self._descriptions = descriptions
-        self._opening = Opening(
-            client,
-            store,
-            lock=lock,
-            descriptions=descriptions,
-            digest_first=digest_first,
-        )
-        self._direct = DirectSending(client, direct, lock=lock, body=body)
+        self._store = shared.store
+        self._activity = shared.activity
+        self._clock = shared.clock
+        self._lock = shared.lock
+        self._body = shared.body
+        self._rates = shared.rates
+        self._digest_first = shared.digest_first
+        self._descriptions = shared.descriptions
+        self._opening = Opening(client, shared)
+        self._direct = DirectSending(client, shared.direct, lock=shared.lock, body=shared.body)
         self._unmeasured_s = 0.0
         """Time spent in requests that broke, whose gain is not known yet."""
         self._unmeasured_bytes = 0

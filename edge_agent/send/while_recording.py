@@ -40,8 +40,7 @@ from edge_agent.media.source import Source
 from edge_agent.net.way import Way
 from edge_agent.send.begun_sources import BegunSources
 from edge_agent.send.clients.interface import LaneClient, Pending
-from edge_agent.send.description import Descriptions
-from edge_agent.send.lane import Shared
+from edge_agent.send.lane_services import LaneServices
 from edge_agent.send.link_policy import WORK
 from edge_agent.send.opening import create_by
 from edge_agent.send.sent_so_far import SentSoFar
@@ -84,21 +83,18 @@ class WhileRecording:
 
     def __init__(
         self,
-        shared: Shared,
+        shared: LaneServices,
         more: Callable[[], LaneClient],
         folders: Folders,
         *,
         way: Way,
-        device_id: str,
         jitter: Callable[[], float],
     ) -> None:
         self._shared = shared
         self._way = way
         self._more = more
         self._folders = folders
-        self._descriptions = Descriptions(
-            shared.store, device_id, folders.metadata_of, folders.appends
-        )
+        self._descriptions = shared.descriptions
         self._jitter = jitter
         self._client: LaneClient | None = None
         self._rate = Rate()

@@ -33,7 +33,9 @@ from edge_agent.net.way import Way
 from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.clients.native import NativeClient
 from edge_agent.send.deadlines import Deadlines
+from edge_agent.send.description import Descriptions
 from edge_agent.send.group_telling import GroupTelling
+from edge_agent.send.lane_factory import LaneFactory
 from edge_agent.send.link_policy import LinkPolicy, OwnerRules, why_not_used
 from edge_agent.send.sender import Sender
 from edge_agent.send.while_recording import WhileRecording
@@ -163,21 +165,23 @@ def make_sender(
     """Return the sender of what is in *folders*; *link* tells it when the link returns, it calls *on_verified* for each receipt."""
     policy = LinkPolicy(store, clock, interface=way.interface)
     policy.rules = owner_rules(settings)
-    sender = Sender(
+    factory = LaneFactory(
         store,
-        client,
         Source.open,
         activity,
-        settings.upload,
-        clock=clock,
-        device_id=settings.device_id,
-        metadata_of=folders.metadata_of,
-        appends=folders.appends,
+        clock,
+        credential=client.credential,
+        descriptions=Descriptions(store, settings.device_id, folders.metadata_of, folders.appends),
         jitter=secrets.SystemRandom().random,
-        more=lambda: make_transport(settings, clock, link, way=way),
         way=way,
         link_policy=policy,
         on_verified=on_verified,
+    )
+    sender = Sender(
+        factory,
+        client,
+        settings.upload,
+        more=lambda: make_transport(settings, clock, link, way=way),
     )
     link.on_return = sender.link_returned
     way.on_changed = policy.ask_anew
@@ -273,6 +277,5 @@ def make_while_recording(
         lambda: make_transport(settings, clock, link, way=way),
         folders,
         way=way,
-        device_id=settings.device_id,
         jitter=secrets.SystemRandom().random,
     )

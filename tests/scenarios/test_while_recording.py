@@ -58,7 +58,6 @@ class Stage:
                 while_recording=["*.ts"], append=["*.ts"] if self.lane.appends is always else []
             ),
             way=self.lane.way,
-            device_id="cam",
             jitter=lambda: 0.5,
         )
 

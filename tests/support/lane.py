@@ -27,6 +27,8 @@ from edge_agent.net.endpoint import Endpoint
 from edge_agent.net.way import Way
 from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.clients.native import NativeClient
+from edge_agent.send.description import Descriptions
+from edge_agent.send.lane_factory import LaneFactory
 from edge_agent.send.link_policy import LinkPolicy
 from edge_agent.send.receipts import standing_of
 from edge_agent.send.sender import Sender
@@ -69,21 +71,20 @@ class Lane:
         self.activity.subscribe(self._note)
         self.way = Way(interface=self._interface)
         self.transport = self._connect()
-        self.sender = Sender(
+        factory = LaneFactory(
             self.store,
-            self.transport,
             self._open_source,
             self.activity,
-            self.upload,
-            clock=self.clock,
-            device_id="cam",
-            appends=self._appends,
+            self.clock,
+            credential=self.transport.credential,
+            descriptions=Descriptions(self.store, "cam", appends=self._appends),
             jitter=self._draw,
             pause=self.clock.pass_s,
             on_verified=self._verified,
             way=self.way,
             link_policy=LinkPolicy(self.store, self.clock, interface=self.interface),
         )
+        self.sender = Sender(factory, self.transport, self.upload)
         self.janitor = self.new_janitor()
 
     def _connect(self) -> LaneClient:

@@ -21,7 +21,9 @@ from edge_agent.media.source import Source
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.clients.native import NativeClient
+from edge_agent.send.description import Descriptions
 from edge_agent.send.lane import Lane as OneLane
+from edge_agent.send.lane_factory import LaneFactory
 from edge_agent.send.link_policy import WORK
 from edge_agent.send.sender import Sender, run_lane
 from tests.support.ingest import ingest
@@ -87,19 +89,17 @@ class Lanes(Lane):
         """Makes the client of a further lane."""
         self.run_lane: Callable[[OneLane, Clock], WorkerThread] = run_lane
         """Makes the thread of a further lane."""
-        self.sender = Sender(
+        factory = LaneFactory(
             self.store,
-            self.transport,
             Source.open,
             self.activity,
-            self.upload,
-            clock=self.clock,
-            device_id="cam",
+            self.clock,
+            credential=self.transport.credential,
+            descriptions=Descriptions(self.store, "cam"),
             jitter=random.Random(1).random,
-            more=self._more,
-            run=self._run,
             lane_policy=EAGER,
         )
+        self.sender = Sender(factory, self.transport, self.upload, more=self._more, run=self._run)
 
     def _more(self) -> LaneClient:
         return self.more_client()

@@ -30,7 +30,9 @@ from edge_agent.net.endpoint import Endpoint
 from edge_agent.net.way import Way
 from edge_agent.report.recording_row import describe
 from edge_agent.send.clients.native import NativeClient
+from edge_agent.send.description import Descriptions
 from edge_agent.send.group_telling import GroupTelling
+from edge_agent.send.lane_factory import LaneFactory
 from edge_agent.send.link_policy import WORK, LinkPolicy
 from edge_agent.send.receipts import standing_of
 from edge_agent.send.sender import Sender
@@ -96,21 +98,22 @@ class MortalDevice:
         way = Way(interface=lambda: self.interface)
         self._clients: list[NativeClient] = []
         client = self._connect(way)
-        self.sender = Sender(
+        factory = LaneFactory(
             self.store,
-            client,
             Source.open,
             self.activity,
-            self.upload,
-            clock=self._clock,
-            device_id="cam",
-            metadata_of=self.folders.metadata_of,
+            self._clock,
+            credential=client.credential,
+            descriptions=Descriptions(
+                self.store, "cam", self.folders.metadata_of, self.folders.appends
+            ),
             jitter=lambda: 0.5,
             pause=self._clock.pass_s,
             on_verified=self._verified,
             way=way,
             link_policy=LinkPolicy(self.store, self._clock, interface=way.interface),
         )
+        self.sender = Sender(factory, client, self.upload)
         self.sender.reconfigure(self.upload, self.links)
         self.janitor = Janitor(
             self.store,
@@ -131,7 +134,6 @@ class MortalDevice:
             lambda: self._connect(way),
             self.folders,
             way=way,
-            device_id="cam",
             jitter=lambda: 0.5,
         )
         groups = GroupTelling(

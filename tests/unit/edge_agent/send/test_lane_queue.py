@@ -6,16 +6,13 @@ import pytest
 
 from edge_agent.base.activity import Activity
 from edge_agent.base.reasons import Reason
-from edge_agent.core.lane_count import LanePolicy
 from edge_agent.core.recording import Found, Identity
 from edge_agent.core.schedule import URGENT
 from edge_agent.core.upload import Event, State
 from edge_agent.media.source import Source
-from edge_agent.net.way import Way
-from edge_agent.send.description import appends_nothing, no_metadata
+from edge_agent.send.description import Descriptions
 from edge_agent.send.lane_factory import LaneFactory
 from edge_agent.send.lane_queue import LaneQueue
-from edge_agent.send.link_policy import LinkPolicy
 from edge_agent.send.upload_progress import Kind
 from edge_agent.store.recordings import Store
 from tests.support.present import present
@@ -38,35 +35,16 @@ class Device:
             self.activity,
             self.clock,
             credential=lambda: None,
-            device_id="d",
-            metadata_of=no_metadata,
-            appends=appends_nothing,
+            descriptions=Descriptions(self.store, "d"),
             jitter=lambda: 0.5,
-            on_verified=lambda: None,
-            lane_policy=LanePolicy(),
-            link_policy=LinkPolicy(self.store, self.clock),
-            pause=None,
-            way=Way(),
         )
-        self.shared, self.rates = self.factory.shared, self.factory.rates
+        self.shared = self.factory.shared
+        self.rates = self.shared.rates
         self.shared.roster.count = LANES
         self.rates.most = LANES
         for lane in range(LANES):
             self.rates.of(lane).add(MB, 1.0)
-        self.queues = [
-            LaneQueue(
-                lane,
-                self.store,
-                roster=self.shared.roster,
-                permission=self.shared.permission,
-                waits=self.shared.waits,
-                uploads=self.shared.uploads,
-                held=self.shared.held,
-                body=self.shared.body,
-                rates=self.rates,
-            )
-            for lane in range(LANES)
-        ]
+        self.queues = [LaneQueue(lane, self.shared) for lane in range(LANES)]
 
     def add(self, *lengths):
         number = len(self.store.in_states(*State))
