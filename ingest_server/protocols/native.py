@@ -28,7 +28,7 @@ from ingest_server.protocols.requests import (
     message,
     overriding,
 )
-from ingest_server.uploads.completion import Pending
+from ingest_server.uploads.pending import Pending
 from ingest_server.uploads.service import UploadService
 from upload_protocol import headers
 from upload_protocol.digests import Digest, DigestError, parse_digest

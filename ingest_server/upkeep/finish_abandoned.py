@@ -20,7 +20,7 @@ from ingest_server.protocols import ietf, tus
 from ingest_server.protocols.compat import django_init
 from ingest_server.protocols.compat.dialect import CompatSettings, DialectAnswer, DialectUploads
 from ingest_server.protocols.resumable import IETF, PROTOCOL, TUS
-from ingest_server.uploads.completion import Pending
+from ingest_server.uploads.pending import Pending
 from ingest_server.uploads.service import UploadService
 from upload_protocol.messages import CompleteRequest
 

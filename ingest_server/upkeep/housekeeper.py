@@ -105,7 +105,7 @@ class Housekeeper:
         open_uploads = len(store.state.in_states(State.OPEN))
         self._rot_told = max(store.state.corruptions_after(0), default=0)
         for record in (*publishing, *verifying):
-            self._uploads.completion.resume(record)
+            self._uploads.finishing.resume(record)
         return Recovery(open_uploads, len(publishing) + len(verifying), strays, lost, shortened)
 
     def start(self) -> None:
@@ -142,7 +142,7 @@ class Housekeeper:
             Refused: the database failed; what was not done is due again.
         """
         self._store.keep_uptime()
-        self._uploads.completion.resume_abandoned()
+        self._uploads.finishing.resume_abandoned()
         if self._resources is not None:
             self._resources.look()
         with self._lead.acting() as term:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from ingest_server.base.settings import ReceiverSettings
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
-from ingest_server.uploads.completion import Completion, Pending
+from ingest_server.uploads.completion import Completion
 from ingest_server.uploads.creation import Creation
 from ingest_server.uploads.earlier import Earlier
+from ingest_server.uploads.pending import Pending
 from ingest_server.uploads.seeding import Seeding
 from ingest_server.uploads.store import UploadStore
 from upload_protocol.digests import Digest

@@ -17,7 +17,7 @@ import structlog
 from edge_host.clock import rfc3339
 from ingest_server.core.record import State
 from ingest_server.storage.interface import GroupRecord
-from ingest_server.uploads.completion import Pending
+from ingest_server.uploads.pending import Pending
 from ingest_server.uploads.store import UploadStore
 from upload_protocol.digests import Digest
 from upload_protocol.groups import GroupMember, GroupReport, GroupStatus

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from ingest_server.core.errors import Refused, disk_refusals, is_no_file
 from ingest_server.core.record import State, UploadRecord, not_found
 from ingest_server.storage.interface import Link, RecordingPage, RecordingQuery
-from ingest_server.uploads.completion import Pending
 from ingest_server.uploads.long_work import LongWork
+from ingest_server.uploads.pending import Pending
 from ingest_server.uploads.pieces import Pieces
 from ingest_server.uploads.standing import Standing, Standings
 from ingest_server.uploads.store import UploadStore

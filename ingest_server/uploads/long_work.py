@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
-from concurrent.futures import CancelledError, Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ingest_server.core.errors import Refused
-from ingest_server.uploads.completion import Pending
 from ingest_server.uploads.fair_pool import FairPool
-from ingest_server.uploads.store import stopped
+from ingest_server.uploads.pending import Pending, result_or_pending
 
 T = TypeVar("T")
 
@@ -61,18 +59,12 @@ class LongWork:
         """
         mine = self._begin(device, upload_id, key, work)
         try:
-            found: T = mine.future.result(wait_s)
-        except FutureTimeoutError:
-            return Pending(retry_after_s=max(1.0, wait_s))
-        except CancelledError:
+            found: T | Pending = result_or_pending(mine.future, wait_s)
+        except Refused:
+            self._forget(upload_id, mine)  # it may go better next time
+            raise
+        if not isinstance(found, Pending):  # told once: asked for again, it is looked at anew
             self._forget(upload_id, mine)
-            raise stopped() from None
-        except Refused as refused:
-            # It may go better next time. Several may be told, so each gets an error of its own.
-            self._forget(upload_id, mine)
-            raise refused.again() from refused
-        # Told once: asked for again, it is looked at anew.
-        self._forget(upload_id, mine)
         return found
 
     def is_at(self, upload_id: str) -> bool:

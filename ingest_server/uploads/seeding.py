@@ -22,10 +22,10 @@ import structlog
 from ingest_server.core.errors import Refused, refused_by_disk
 from ingest_server.core.record import SUPERSEDES, State, UploadRecord
 from ingest_server.storage.interface import Part, Transaction
-from ingest_server.uploads.completion import Pending
 from ingest_server.uploads.copying import copy_into
 from ingest_server.uploads.earlier import Earlier
 from ingest_server.uploads.fair_pool import FairPool
+from ingest_server.uploads.pending import Pending
 from ingest_server.uploads.receive import BodyReceiver
 from ingest_server.uploads.store import UploadStore, stopped
 from upload_protocol.messages import MAX_METADATA_BYTES, Extends, Receipt, metadata_bytes

@@ -32,12 +32,13 @@ from ingest_server.uploads.arriving import Arriving
 from ingest_server.uploads.blocks import Blocks
 from ingest_server.uploads.body import Body
 from ingest_server.uploads.claiming import Claiming
-from ingest_server.uploads.completion import Completion, Pending
+from ingest_server.uploads.completion import Completion
 from ingest_server.uploads.concatenation import Concatenation
 from ingest_server.uploads.creation import Creation
 from ingest_server.uploads.direct import Direct
 from ingest_server.uploads.expiry import Expiry
 from ingest_server.uploads.fair_pool import FairPool
+from ingest_server.uploads.finishing import Finishing
 from ingest_server.uploads.giving_way import GivingWay
 from ingest_server.uploads.grouping import Grouping
 from ingest_server.uploads.handing_out import HandingOut
@@ -45,6 +46,7 @@ from ingest_server.uploads.limits import HeldByOthersError, learn_length
 from ingest_server.uploads.listing import page_of
 from ingest_server.uploads.live import Live
 from ingest_server.uploads.long_work import LongWork
+from ingest_server.uploads.pending import Pending
 from ingest_server.uploads.publish import BeforePublish, Publisher, allow_all
 from ingest_server.uploads.receive import BodyReceiver
 from ingest_server.uploads.records import Records
@@ -103,13 +105,14 @@ class UploadService:
             store, self.standings, template, before_publish, lead_s=settings.folder_lead_s
         )
         self._readers = FairPool(READERS, 1, "read")
-        self.completion = Completion(store, self.publisher, self._readers)
+        self.finishing = Finishing(store, self.publisher, self._readers)
+        self.completion = Completion(store, self.publisher, self.finishing)
         self.long_work = LongWork()
         self.handing_out = HandingOut(
             store, self.standings, self.long_work, lambda: self.settings.verify_wait_s
         )
         self.arriving = Arriving(store)
-        read_later = self.completion.begin_reading
+        read_later = self.finishing.begin_reading
         self._direct = Direct(store, direct)
         self._statuses = Statuses(
             store,
@@ -142,7 +145,7 @@ class UploadService:
             live.end_writers(stopped())
         self._readers.stop()
         self._seeding.stop()
-        self.completion.stop()
+        self.finishing.stop()
         self.long_work.stop()
         self._receiver.stop()
 

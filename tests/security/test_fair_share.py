@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 
 from ingest_server.storage.sql.queries import COLUMNS
-from ingest_server.uploads.completion import QUICK_BYTES
+from ingest_server.uploads.finishing import QUICK_BYTES
 from ingest_server.uploads.listing import PAGE_BYTES
 from tests.support.secured import DATA, complete, create, put, secured
 from upload_protocol.ranges import MAX_RANGES

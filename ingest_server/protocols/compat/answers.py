@@ -11,7 +11,7 @@ from typing import Any
 import falcon
 
 from ingest_server.core.errors import Refused
-from ingest_server.uploads.completion import Pending
+from ingest_server.uploads.pending import Pending
 from upload_protocol import headers
 from upload_protocol.messages import Receipt
 

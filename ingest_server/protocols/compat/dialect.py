@@ -25,7 +25,7 @@ from ingest_server.protocols.compat.multipart import FilePart, Form
 from ingest_server.protocols.requests import device_of, link, url_parts
 from ingest_server.storage.interface import Part
 from ingest_server.uploads.body import Body
-from ingest_server.uploads.completion import Pending
+from ingest_server.uploads.pending import Pending
 from ingest_server.uploads.service import UploadService
 from upload_protocol import headers
 from upload_protocol.headers import ContentRange

@@ -19,7 +19,7 @@ from ingest_server.protocols.compat.answers import content_range, detail_shape, 
 from ingest_server.protocols.compat.dialect import ChunkSizeError, DialectAnswer, DialectUploads
 from ingest_server.protocols.compat.finishing import Checksum, ChecksumMismatchError
 from ingest_server.protocols.compat.multipart import FilePart
-from ingest_server.uploads.completion import Pending
+from ingest_server.uploads.pending import Pending
 
 PREFIX = "/compat/django/upload"
 COMPLETE_PATH = "/compat/django/upload_complete"

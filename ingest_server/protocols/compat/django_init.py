@@ -24,7 +24,7 @@ from ingest_server.protocols.compat import chunk_chain, chunk_notes, finishing, 
 from ingest_server.protocols.compat.answers import dashed, detail_shape, say, say_outcome
 from ingest_server.protocols.compat.dialect import DialectAnswer, DialectUploads
 from ingest_server.protocols.compat.multipart import FilePart, Form
-from ingest_server.uploads.completion import Pending
+from ingest_server.uploads.pending import Pending
 from upload_protocol.digests import Digest
 from upload_protocol.headers import MAX_OFFSET, whole_number
 from upload_protocol.messages import CompleteRequest, Receipt

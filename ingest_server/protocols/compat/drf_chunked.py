@@ -30,7 +30,7 @@ from ingest_server.protocols.compat.finishing import (
 )
 from ingest_server.protocols.compat.multipart import FilePart, Form
 from ingest_server.protocols.requests import device_of
-from ingest_server.uploads.completion import Pending
+from ingest_server.uploads.pending import Pending
 from upload_protocol.messages import Receipt
 
 PREFIX = "/compat/drf/upload"

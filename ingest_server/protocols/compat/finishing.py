@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from ingest_server.core.errors import Refused, is_no_file
 from ingest_server.core.record import State, UploadRecord, missing_of, refuse_unless_there
-from ingest_server.uploads.completion import Pending
+from ingest_server.uploads.pending import Pending
 from ingest_server.uploads.service import UploadService
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest, Receipt

@@ -32,7 +32,7 @@ from ingest_server.protocols.compat.finishing import (
 )
 from ingest_server.protocols.compat.multipart import FilePart
 from ingest_server.storage.interface import Part
-from ingest_server.uploads.completion import Pending
+from ingest_server.uploads.pending import Pending
 from upload_protocol.headers import whole_number
 from upload_protocol.ranges import ByteRange
 

@@ -24,7 +24,7 @@ from ingest_server.protocols.compat.answers import dashed, detail_shape, say, sa
 from ingest_server.protocols.compat.dialect import DialectAnswer, DialectUploads, StoredBody
 from ingest_server.protocols.compat.finishing import Checksum, ChecksumMismatchError
 from ingest_server.protocols.compat.multipart import FilePart, Form
-from ingest_server.uploads.completion import Pending
+from ingest_server.uploads.pending import Pending
 from upload_protocol.headers import ContentRange, whole_number
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import ByteRange

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ingest_server.core.errors import Refused
-from ingest_server.uploads.completion import Pending
 from ingest_server.uploads.earlier import MOST_NAMES
+from ingest_server.uploads.pending import Pending
 from tests.support import readings
 from tests.support.core_site import CoreSite, InThread, new_key, on_all_stores, on_disk
 from tests.support.faulty_blobs import failing

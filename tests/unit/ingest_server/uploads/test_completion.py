@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from ingest_server.core.errors import Refused
-from ingest_server.uploads.completion import Pending
+from ingest_server.uploads.pending import Pending
 from tests.support.core_site import CoreSite, HangingBody, InThread, on_all_stores, on_disk
 from tests.support.present import present
 from upload_protocol.digests import Digest

@@ -3,8 +3,8 @@ import threading
 import pytest
 
 from ingest_server.core.errors import Refused
-from ingest_server.uploads.completion import Pending
 from ingest_server.uploads.long_work import LongWork
+from ingest_server.uploads.pending import Pending
 from tests.support.core_site import InThread
 
 

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from ingest_server.core.record import REPR_SHA_512
-from ingest_server.uploads import completion
+from ingest_server.uploads import finishing
 from tests.support.core_site import CoreSite, Files
 from tests.support.faulty_blobs import FaultyCopies, FaultyFiles
 from upload_protocol.digests import Digest
@@ -16,7 +16,7 @@ DATA = b"a recording" * 1000
 
 @pytest.fixture(autouse=True)
 def _large(monkeypatch):
-    monkeypatch.setattr(completion, "QUICK_BYTES", len(DATA) - 1)
+    monkeypatch.setattr(finishing, "QUICK_BYTES", len(DATA) - 1)
 
 
 class Heard:

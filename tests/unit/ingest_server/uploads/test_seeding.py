@@ -11,8 +11,8 @@ from ingest_server.base.observer import Observer
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import SUPERSEDES
 from ingest_server.uploads import copying, seeding
-from ingest_server.uploads.completion import Pending
 from ingest_server.uploads.copying import copy_into
+from ingest_server.uploads.pending import Pending
 from tests.support.core_site import STORES, CoreSite, InThread, new_key
 from tests.support.faulty_blobs import failing
 from upload_protocol.digests import Digest

@@ -14,8 +14,8 @@ import pytest
 from ingest_server.core.errors import Refused
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.upkeep.scrub import Report, Scrub
-from ingest_server.uploads.completion import Pending
 from ingest_server.uploads.earlier import MOST_NAMES
+from ingest_server.uploads.pending import Pending
 from tests.support import readings
 from tests.support.core_site import CoreSite, InThread
 from tests.support.faulty_blobs import failing

@@ -14,8 +14,8 @@ import pytest
 
 from ingest_server.core.errors import Refused
 from ingest_server.uploads.blocks import Blocks
-from ingest_server.uploads.completion import Pending
 from ingest_server.uploads.fair_pool import FairPool
+from ingest_server.uploads.pending import Pending
 from tests.support.core_site import CoreSite, HangingBody, InThread, on_disk
 from tests.support.faulty_blobs import failing
 from tests.support.present import present
