@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 from ingest_server.core.errors import StateError
-from ingest_server.storage.postgres import connections
+from ingest_server.storage.postgres import connections, failures, statements
 from ingest_server.storage.postgres.connections import Connection
 from ingest_server.storage.postgres.tables import make_tables
 from ingest_server.storage.postgres.text import without_password
@@ -76,7 +76,7 @@ class Carrying:
         return count
 
     def write(self, statement: str, *values: object) -> None:
-        self._connection.execute(connections.translated(statement), values)
+        self._connection.execute(statements.translated(statement), values)
 
     def _types(self, name: str) -> Mapping[str, str]:
         return dict(
@@ -129,7 +129,7 @@ def try_out(url: str) -> None:
             _refuse_used(connection)  # first: tables that somebody uses are not touched
             make_tables(connection, where)
     except psycopg.Error as error:
-        raise connections.unusable(error, where) from error
+        raise failures.unusable(error, where) from error
 
 
 def carry(url: str, work: Callable[[Carrying], None]) -> None:
@@ -141,7 +141,7 @@ def carry(url: str, work: Callable[[Carrying], None]) -> None:
     try:
         begun = connections.connect_patiently(url)
     except psycopg.Error as error:
-        raise connections.unusable(error, without_password(url)) from error
+        raise failures.unusable(error, without_password(url)) from error
     try:
         with closing(begun) as connection, connection.transaction():
             row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (_LOCK,)).fetchone()
@@ -154,7 +154,7 @@ def carry(url: str, work: Callable[[Carrying], None]) -> None:
             connection.execute("SET LOCAL statement_timeout = 0")
             work(Carrying(connection))
     except psycopg.Error as error:
-        failed = connections.failed(error)
+        failed = failures.failed(error)
         raise StateError(
             f"The facts were not carried over: {failed.detail}. The database is as empty as it was; mend "
             "that, and run this again"
@@ -178,4 +178,4 @@ def _maker(kind: str) -> Callable[[Any], Any]:
         return lambda value: None if value is None else bool(value)
     if kind == "bytea":
         return lambda value: value.encode() if isinstance(value, str) else value
-    return connections.stored
+    return statements.stored

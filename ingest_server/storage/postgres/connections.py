@@ -1,22 +1,16 @@
-"""Connections to one PostgreSQL database, and what their errors mean.
-
-A connection that its server has let go of is found out by the statement that meets it: what only reads is
-asked once more over another one, and so is a transaction that has not begun.
-"""
+"""Connections to one PostgreSQL database: as many as are used at once, and bounded in time."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg import errors
 
 from edge_host.clock import SystemClock
-from ingest_server.core.errors import StateError, StateFailed
 from ingest_server.storage.silence import Silence, SilentError
 
 T = TypeVar("T")
@@ -34,7 +28,6 @@ _BOUNDS = (
     "SET statement_timeout = '20s'"
 )
 """A replica that hangs must not hold up the others for ever, nor may one statement."""
-BUSY_RETRY_S = 5.0
 
 
 class Connection(psycopg.Connection[tuple[Any, ...]]):
@@ -72,11 +65,6 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
             self.silence.heard()
             answer: T = done.value
             return answer
-
-
-# PostgreSQL has no text with U+0000, and a name that a client tells may have it. U+FFFE is no character (and
-# is what marks the places where it was).
-_NUL, _MARK = "\0", "\ufffe"
 
 
 def connect_patiently(url: str) -> Connection:
@@ -183,123 +171,3 @@ class Connections:
             return self._idle.pop()
         except IndexError:
             return None
-
-
-def rows(connection: Connection, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-    """Run one statement; return what it finds."""
-    cursor = connection.execute(translated(sql), [stored(one) for one in values])
-    if cursor.description is None:
-        return []
-    return [tuple(_told(one) for one in row) for row in cursor.fetchall()]
-
-
-def write(connection: Connection, sql: str, values: Sequence[object]) -> int:
-    """Run one statement; return how many rows it changed."""
-    return connection.execute(translated(sql), [stored(one) for one in values]).rowcount
-
-
-def write_each(connection: Connection, sql: str, values: Iterable[Sequence[object]]) -> None:
-    """Run one statement for each of *values*, without waiting for one before the next goes out."""
-    kept = [[stored(one) for one in row] for row in values]
-    if kept:
-        with connection.cursor() as cursor:
-            cursor.executemany(translated(sql), kept)
-
-
-@lru_cache(maxsize=512)
-def translated(sql: str) -> str:
-    """Return *sql* with psycopg's marks for values."""
-    return sql.replace("%", "%%").replace("?", "%s")
-
-
-def stored(value: object) -> object:
-    """Return a value as it is kept here."""
-    if isinstance(value, str) and (_NUL in value or _MARK in value):
-        return value.replace(_MARK, f"{_MARK}1").replace(_NUL, f"{_MARK}0")
-    return value
-
-
-def _told(value: Any) -> Any:
-    if isinstance(value, str) and _MARK in value:
-        return value.replace(f"{_MARK}0", _NUL).replace(f"{_MARK}1", _MARK)
-    return value
-
-
-class UnbegunError(Exception):
-    """The connection was gone before the transaction began; the cause says how."""
-
-
-def begin(connection: Connection, *, is_durable: bool, is_alone: bool = False) -> None:
-    """Begin a transaction.
-
-    Args:
-        is_durable: whether its commit waits for the disk; else a crash of the database may lose it.
-        is_alone: whether a lock keeps all others away whose writes it could meet: it sees what they have
-            committed, then, and never has to be run again.
-
-    Raises:
-        UnbegunError: the connection is gone.
-    """
-    relaxed = "" if is_durable else "; SET LOCAL synchronous_commit = off"
-    level = "READ COMMITTED" if is_alone else "SERIALIZABLE"
-    try:
-        connection.execute(f"BEGIN ISOLATION LEVEL {level}{relaxed}")
-    except psycopg.Error as error:
-        if is_lost(error):
-            raise UnbegunError from error
-        raise
-
-
-def is_conflict(error: psycopg.Error) -> bool:
-    """Whether another transaction was in the way, and the same one may pass when it is run again."""
-    return isinstance(error, errors.SerializationFailure | errors.DeadlockDetected)
-
-
-def is_lost(error: psycopg.Error) -> bool:
-    """Whether the connection is gone: the database was restarted, or the way to it broke."""
-    known = (
-        errors.AdminShutdown
-        | errors.CrashShutdown
-        | errors.CannotConnectNow
-        | errors.IdleInTransactionSessionTimeout
-    )
-    is_broken = isinstance(error, psycopg.OperationalError) and not error.sqlstate
-    return is_broken or isinstance(error, known)
-
-
-def failed(error: psycopg.Error) -> StateFailed:
-    """Return what a client is told about *error*."""
-    if isinstance(error, errors.DiskFull | errors.OutOfMemory):
-        return StateFailed("storage-full", "the server's database cannot grow", retry_after_s=60)
-    # QueryCanceled: it took longer than one statement may.
-    if is_conflict(error) or isinstance(error, errors.LockNotAvailable | errors.QueryCanceled):
-        return StateFailed(
-            "server-busy", "the server's database is busy", retry_after_s=BUSY_RETRY_S
-        )
-    if is_lost(error) or isinstance(error, errors.TooManyConnections):
-        return StateFailed(
-            "server-busy", "the server's database does not answer", retry_after_s=BUSY_RETRY_S
-        )
-    return StateFailed("storage-failed", f"the server's database failed ({_first_line(error)})")
-
-
-def unusable(error: psycopg.Error, where: str) -> StateError:
-    """Return why the server cannot start with the database at *where*, and what to do."""
-    what = _first_line(error)
-    if isinstance(error, errors.InsufficientPrivilege):
-        return StateError(
-            f"{where} lets us in and nothing more ({what}): the user must own the database's schema. As "
-            "its owner: GRANT ALL ON SCHEMA public TO that user"
-        )
-    if isinstance(error, errors.ReadOnlySqlTransaction):
-        return StateError(
-            f"{where} is read-only ({what}): it is a standby. Name the primary, or several hosts with "
-            "?target_session_attrs=read-write"
-        )
-    return StateError(
-        f"cannot use the database {where} ({what}): see [storage] state, and whether PostgreSQL runs there"
-    )
-
-
-def _first_line(error: psycopg.Error) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -18,8 +18,9 @@ import psycopg
 
 from ingest_server.core.errors import Refused, StateFailed, StateUncertain
 from ingest_server.storage.interface import Claim, Lease
-from ingest_server.storage.postgres import claims, connections, leading, leases
-from ingest_server.storage.postgres.connections import Connection, Connections, UnbegunError
+from ingest_server.storage.postgres import claims, failures, leading, leases, statements
+from ingest_server.storage.postgres.connections import Connection, Connections
+from ingest_server.storage.postgres.statements import UnbegunError
 from ingest_server.storage.sql.dialect import POSTGRES
 from ingest_server.storage.sql.writes import SqlTransaction
 
@@ -173,7 +174,7 @@ class Jobs:
         alone: int | None = None,
     ) -> T:
         transaction = PostgresTransaction(connection)
-        connections.begin(connection, is_durable=is_durable, is_alone=alone is not None)
+        statements.begin(connection, is_durable=is_durable, is_alone=alone is not None)
         try:
             if alone is not None:
                 transaction.rows("SELECT pg_advisory_xact_lock(?)", alone)
@@ -202,7 +203,7 @@ class Jobs:
                 return self._twice(work)
             except StateFailed as refused:
                 cause = refused.__cause__
-                is_conflict = isinstance(cause, psycopg.Error) and connections.is_conflict(cause)
+                is_conflict = isinstance(cause, psycopg.Error) and failures.is_conflict(cause)
                 if not is_conflict or tries_left == 1:
                     raise
             # Not by chance: whoever asks at once has the next turn sooner or later.
@@ -223,9 +224,9 @@ class Jobs:
         except UnbegunError as unbegun:
             cause = unbegun.__cause__
             assert isinstance(cause, psycopg.Error)  # noqa: S101 - as it is raised
-            raise connections.failed(cause) from cause
+            raise failures.failed(cause) from cause
         except psycopg.Error as error:
-            raise connections.failed(error) from error
+            raise failures.failed(error) from error
 
     def refuse_closed(self) -> None:
         """Refuse what would begin something new.
@@ -248,13 +249,13 @@ class PostgresTransaction(SqlTransaction):
         self._is_in_line = False
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        return connections.rows(self._connection, sql, values)
+        return statements.rows(self._connection, sql, values)
 
     def write(self, sql: str, *values: object) -> int:
-        return connections.write(self._connection, sql, values)
+        return statements.write(self._connection, sql, values)
 
     def write_each(self, sql: str, values: Iterable[Sequence[object]]) -> None:
-        connections.write_each(self._connection, sql, values)
+        statements.write_each(self._connection, sql, values)
 
     def is_standing(self, claim: Claim) -> bool:
         return claims.is_standing(self, claim)
@@ -279,10 +280,10 @@ def _commit(connection: Connection) -> None:
     try:
         done = connection.execute("COMMIT").statusmessage
     except psycopg.Error as error:
-        if connections.is_lost(error):
+        if failures.is_lost(error):
             detail = "the server's database ended while it stored this"
             raise StateUncertain(
-                "server-busy", detail, retry_after_s=connections.BUSY_RETRY_S
+                "server-busy", detail, retry_after_s=failures.BUSY_RETRY_S
             ) from error
         raise
     # A statement had failed and its job went on: PostgreSQL rolls back, and says so only here.
@@ -292,8 +293,8 @@ def _commit(connection: Connection) -> None:
 
 def _read(connection: Connection, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
     try:
-        return connections.rows(connection, sql, values)
+        return statements.rows(connection, sql, values)
     except psycopg.Error as error:
-        if connections.is_lost(error):
+        if failures.is_lost(error):
             raise UnbegunError from error  # what only reads may be asked again
         raise

@@ -13,7 +13,7 @@ import psycopg
 from ingest_server.core.errors import Refused, StateError
 from ingest_server.core.record import UploadRecord
 from ingest_server.storage.interface import Claim, Lease, Sizes, StateStore
-from ingest_server.storage.postgres import claims, connections, leading, leases
+from ingest_server.storage.postgres import claims, failures, leading, leases
 from ingest_server.storage.postgres.connections import Connections
 from ingest_server.storage.postgres.fleet import PostgresFleet
 from ingest_server.storage.postgres.jobs import Jobs, PostgresTransaction
@@ -64,7 +64,7 @@ class PostgresState(SqlQueries, StateStore):
             state._jobs.count_anew()
         except psycopg.Error as error:
             state.close()
-            raise connections.unusable(error, without_password(url)) from error
+            raise failures.unusable(error, without_password(url)) from error
         except StateError:
             state.close()
             raise
@@ -106,7 +106,7 @@ class PostgresState(SqlQueries, StateStore):
             with state._connections.lent() as connection:
                 found = connection.execute("SELECT to_regclass('schema_version')").fetchone()
         except psycopg.Error as error:
-            raise connections.unusable(error, without_password(url)) from error
+            raise failures.unusable(error, without_password(url)) from error
         finally:
             state.close()
         return found is None or found[0] is None
