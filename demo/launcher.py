@@ -23,7 +23,7 @@ from demo.screen import Screen
 from demo.story import Line, Story
 from edge_agent.base.errors import AgentError
 from edge_agent.base.state_lock import SOCKET
-from edge_agent.operate.control_socket import ask
+from edge_agent.operate.control_client import ask
 
 # As modules, not by name: this very environment, whatever the PATH says.
 _AGENT = (sys.executable, "-m", "edge_agent")

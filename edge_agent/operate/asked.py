@@ -27,7 +27,7 @@ from edge_agent.operate.command_handlers import (
     SendingHandlers,
 )
 from edge_agent.operate.commands import Commands, RequestError
-from edge_agent.operate.control_socket import NotRunningError, ask
+from edge_agent.operate.control_client import NotRunningError, ask
 from edge_agent.store.recordings import Store
 
 NOT_RUNNING = " (the agent is not running now)"

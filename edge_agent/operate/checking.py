@@ -24,7 +24,7 @@ from edge_agent.base.settings_loading import Loaded
 from edge_agent.base.state_lock import SOCKET
 from edge_agent.operate.checks.finding import Finding
 from edge_agent.operate.commands import RequestError
-from edge_agent.operate.control_socket import ControlError, NotRunningError, ask
+from edge_agent.operate.control_client import ControlError, NotRunningError, ask
 
 log = structlog.get_logger()
 

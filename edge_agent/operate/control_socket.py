@@ -1,8 +1,8 @@
-"""The control socket: one request as a line of JSON, answers as lines of JSON.
+"""The control socket, where the agent is asked: one request as a line of JSON, answers as lines of JSON.
 
 A Unix socket in the state folder that only its owner (and root) may open, or one that systemd has opened
-for whom its unit names. Whatever arrives there, the agent goes on; a client that sends too much, nothing or nonsense, or comes in a crowd, gets a sentence or
-is cut off.
+for whom its unit names. Whatever arrives there, the agent goes on; a client that sends too much, nothing
+or nonsense, or comes in a crowd, gets a sentence or is cut off. Who asks is `control_client`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ import structlog
 from edge_agent.base.clock import SystemClock
 from edge_agent.base.errors import AgentError
 from edge_agent.operate.commands import RequestError
+from edge_agent.operate.control_client import short_name
 
 log = structlog.get_logger()
 
@@ -48,26 +49,6 @@ _SHORT_OF_THREADS = (
     "the agent can start no thread to answer with and goes on uploading; ask again, and if it stays so"
     " look at the limits of its service (TasksMax) and at the memory that is free"
 )
-
-_WENT_AWAY = "the agent went away before the end of its answer: it stops or starts anew; ask again"
-
-
-class NotRunningError(AgentError):
-    """No agent listens there."""
-
-
-class ControlError(AgentError):
-    """The agent refused the request, or went away."""
-
-
-@contextlib.contextmanager
-def _short(path: Path) -> Iterator[str]:
-    """Give a name for *path* that fits into a socket address (108 bytes), however deep it lies."""
-    folder = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)
 
 
 class Desk(Protocol):
@@ -214,7 +195,7 @@ def _listening(path: Path) -> socket.socket | None:
     try:
         path.unlink(missing_ok=True)  # of a run that was killed: the state lock is ours
         os.fchmod(listener.fileno(), 0o600)  # before bind: there is no moment of another mode
-        with _short(path) as name:
+        with short_name(path) as name:
             listener.bind(name)
         listener.listen(64)
     except OSError as error:
@@ -259,48 +240,3 @@ def _turn_away(client: socket.socket, why: str) -> None:
     with client, contextlib.suppress(OSError):
         client.setblocking(False)  # one sentence fits into the buffer of a new socket
         _send(client, {"error": why})
-
-
-def ask(path: Path, request: Mapping[str, Any], *, timeout_s: float = 15.0) -> Iterator[Any]:
-    """Send *request* to the agent that listens at *path*, and yield its answers.
-
-    Raises:
-        NotRunningError: nobody listens there.
-        ControlError: the agent refused, or was silent for *timeout_s*, or went away before it had
-            answered at all, or this user may not ask.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(timeout_s)
-        try:
-            with _short(path) as name:
-                client.connect(name)
-        except (FileNotFoundError, ConnectionRefusedError):
-            raise NotRunningError("no agent is running") from None
-        except OSError as error:
-            msg = f"the agent at {path} cannot be asked: {error.strerror}"
-            if isinstance(error, PermissionError):
-                msg += "; run this as the agent's user, or as root"
-            raise ControlError(msg) from None
-        try:
-            # Whom the agent turns away it does not listen to: its sentence is there all the same.
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                client.sendall(json.dumps(dict(request)).encode() + b"\n")
-            with client.makefile("rb") as lines:
-                yield from _answers(lines)
-        except TimeoutError:
-            msg = f"the agent did not answer within {timeout_s:.0f} s"
-            raise ControlError(msg) from None
-        except (OSError, ValueError):
-            raise ControlError(_WENT_AWAY) from None
-
-
-def _answers(lines: Iterable[bytes]) -> Iterator[Any]:
-    has_answered = False
-    for line in lines:
-        answer = json.loads(line)
-        if isinstance(answer, dict) and "error" in answer:
-            raise ControlError(str(answer["error"]))
-        has_answered = True
-        yield answer
-    if not has_answered:
-        raise ControlError(_WENT_AWAY)

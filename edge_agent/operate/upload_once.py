@@ -27,7 +27,7 @@ from edge_agent.media.handover import hand_over
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.operate.commands import Commands
-from edge_agent.operate.control_socket import NotRunningError, ask
+from edge_agent.operate.control_client import NotRunningError, ask
 from edge_agent.operate.upload_display import show
 from edge_agent.send.wiring import make_link_watch, make_sender, make_transport, make_way
 from edge_agent.store.recordings import Store

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.operate.asked import say_finished_at
-from edge_agent.operate.control_socket import ControlError
+from edge_agent.operate.control_client import ControlError
 from tests.support.processes import wait_for
 from tests.support.recordings import sha256
 from tests.support.requirements import require_root

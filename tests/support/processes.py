@@ -14,7 +14,7 @@ from typing import Any
 from demo.children import Child
 from demo.ports import LOOPBACK, free_port
 from edge_agent.base.settings_loading import load
-from edge_agent.operate.control_socket import ControlError, NotRunningError, ask
+from edge_agent.operate.control_client import ControlError, NotRunningError, ask
 from edge_agent.operate.status import read_status
 from edge_host.clock import SystemClock
 from ingest_server.assembly.data_folder import open_state

@@ -12,7 +12,7 @@ import termios
 
 import pytest
 
-from edge_agent.operate.control_socket import ControlError, ask
+from edge_agent.operate.control_client import ControlError, ask
 from tests.support.processes import DEVICE, Agent, Server, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]

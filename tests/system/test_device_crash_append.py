@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import pytest
 
-from edge_agent.operate.control_socket import ControlError, NotRunningError, ask
+from edge_agent.operate.control_client import ControlError, NotRunningError, ask
 from ingest_server.assembly.data_folder import open_state
 from ingest_server.core.record import SUPERSEDES, State
 from tests.support.counting_link import CountingLink

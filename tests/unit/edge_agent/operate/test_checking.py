@@ -13,7 +13,7 @@ from edge_agent.base.errors import AgentError, ConfigError
 from edge_agent.base.settings_loading import Loaded, load
 from edge_agent.operate.checking import Checking, findings
 from edge_agent.operate.commands import RequestError
-from edge_agent.operate.control_socket import ControlError
+from edge_agent.operate.control_client import ControlError
 
 
 @pytest.fixture

@@ -19,13 +19,8 @@ from edge_agent.core.upload import Event, State
 from edge_agent.media.folders import Folders
 from edge_agent.operate.command_handlers import RecordingHandlers
 from edge_agent.operate.commands import Commands
-from edge_agent.operate.control_socket import (
-    MAX_REQUEST_BYTES,
-    ControlError,
-    ControlServer,
-    NotRunningError,
-    ask,
-)
+from edge_agent.operate.control_client import ControlError, NotRunningError, ask
+from edge_agent.operate.control_socket import MAX_REQUEST_BYTES, ControlServer
 from edge_agent.report.state_document import StateDocuments
 from edge_agent.store.recordings import Store
 from tests.support.processes import wait_for
