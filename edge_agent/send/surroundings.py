@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from edge_agent.base import hold_file, power_supply
+from edge_agent.base import power_supply
 from edge_agent.base.clock import Clock
-from edge_agent.base.hold_file import Lying, is_running
-from edge_agent.base.looking import Looking
 from edge_agent.core.hold import Hold, Maker
 from edge_agent.core.link_rule import LinkFacts
 from edge_agent.core.power import Supply
 from edge_agent.core.printable import printable
 from edge_agent.net import network_manager
+from edge_agent.send import hold_file
+from edge_agent.send.hold_file import Lying, is_running
+from edge_agent.send.looking import Looking
 from edge_agent.store.orders import Held
 
 _HOLD_LOOK_S = 1.0

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from edge_agent.base import certificate_dates
 from edge_agent.base.clock import Clock
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.settings_check import tls_files
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.net.socket_options import try_congestion_control
+from edge_agent.operate.checks import certificate_dates
 from edge_agent.operate.checks.finding import Finding
 
 _RENEW_SOON = timedelta(days=14)

@@ -6,13 +6,13 @@ from contextlib import closing
 
 import pytest
 
-from edge_agent.base import hold_file
 from edge_agent.base.errors import StoreError
 from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.base.view import Wait
 from edge_agent.core.hold import Maker
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.schedule import URGENT_METERED
+from edge_agent.send import hold_file
 from edge_agent.send.link_policy import OwnerRules
 from edge_agent.send.surroundings import Surroundings
 from tests.support.memory_lane import memory_lane

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from edge_agent.base import certificate_dates
-from edge_agent.base.certificate_dates import Validity
 from edge_agent.base.settings import AgentSettings
 from edge_agent.net.socket_options import try_congestion_control
+from edge_agent.operate.checks import certificate_dates
+from edge_agent.operate.checks.certificate_dates import Validity
 from edge_agent.operate.checks.device import check_certificate, check_congestion
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from edge_agent.base.certificate_dates import validity
+from edge_agent.operate.checks.certificate_dates import validity
 from tests.support.certificates import Authority, not_yet_valid
 
 
