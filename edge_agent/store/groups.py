@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from edge_agent.core.families import place_of
 from edge_agent.core.group_standing import Member
-from edge_agent.core.groups import Place, Role, place_of
+from edge_agent.core.groups import Place, Role
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import PENDING, State

@@ -2,8 +2,8 @@
 
 import pytest
 
+from edge_agent.core.families import place_of
 from edge_agent.core.group_standing import Member, missing_parts, standing
-from edge_agent.core.groups import place_of
 from edge_agent.core.upload import State
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt

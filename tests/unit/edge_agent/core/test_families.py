@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.core.groups import FAMILIES, Role, place_of
+from edge_agent.core.families import FAMILIES, place_of
+from edge_agent.core.groups import Role
 
 O, P, S, T = Role.ORIGINAL, Role.PROXY, Role.SIDECAR, Role.THUMBNAIL  # noqa: E741
 
