@@ -1,4 +1,4 @@
-"""Watches over connections: finds those that are dead, and notices that a link has come back.
+"""Watches over the link: finds connections that are dead, and notices that it has come back.
 
 One thread. While nothing is sent and nothing is broken it sleeps until the kernel has news about an
 interface. A connection on which nothing is acknowledged makes it look, with a TCP connect each second
@@ -9,14 +9,10 @@ silence alone: a slow link is a good link.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import select
-import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
 from urllib.parse import urlsplit
 
 import structlog
@@ -25,13 +21,11 @@ from edge_agent.base.clock import Clock
 from edge_agent.base.helper import only_helps
 from edge_agent.core import stall
 from edge_agent.core.full_packets import FullPackets
-from edge_agent.core.median import median
-from edge_agent.net import tcp_info
+from edge_agent.net.busy_connections import BusyConnection, BusyConnections, Figures
 from edge_agent.net.knock import Knock, SocketAddress
 from edge_agent.net.other_ways import OtherWays
 from edge_agent.net.resolver import SHARED, Resolver
 from edge_agent.net.rtnetlink import LinkNews
-from edge_agent.net.socket_options import KEEPALIVE_AGAIN_S, probe_now
 from edge_agent.net.way import NOT_SMALLER, Way
 
 log = structlog.get_logger()
@@ -40,30 +34,6 @@ _SAMPLE_S = 0.5
 _SETTLE_S = 0.1
 """News come in bursts (carrier, address, route); one look after the first few is enough."""
 _JOIN_S = 2.0
-
-
-class BusyConnection(Protocol):
-    """A connection that may be busy with a request."""
-
-    def live_socket(self) -> socket.socket | None: ...
-
-    def cut(self) -> None:
-        """Break the running request off: the next one begins with a new connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What the kernel knows of all connections that carry a request now."""
-
-    lanes: int = 0
-    rtt_s: float | None = None
-    """The median."""
-    in_flight_bytes: int | None = None
-    """Sent and not acknowledged by the kernel of the other side."""
-    resent_share: float | None = None
-    """Of what these connections sent: what had to go again."""
-    congestion_control: str | None = None
-    """What the first of them uses, by the kernel's name for it."""
 
 
 class LinkMonitor:
@@ -97,7 +67,7 @@ class LinkMonitor:
         self.on_return = on_return
         self._clock = clock
         self._lock = threading.Lock()
-        self._busy: dict[BusyConnection, stall.Silence] = {}
+        self._busy = BusyConnections(clock)
         self._lost_s: float | None = None
         """Since when requests break; None: the last one got through."""
         self._is_stopping = False
@@ -127,17 +97,13 @@ class LinkMonitor:
 
     def begin(self, line: BusyConnection) -> None:
         """A request is about to be sent on *line*."""
-        live = line.live_socket()
-        info = None if live is None else tcp_info.read(live)
-        acked_bytes = 0 if info is None else info.acked_bytes
-        with self._lock:
-            self._busy[line] = stall.Silence(self._clock.now_s(), acked_bytes)
+        self._busy.begin(line)
         self._wake()
 
     def end(self, line: BusyConnection, *, was_answered: bool | None) -> None:
         """The request is over: answered, whatever the answer, or broken; None: ended by ourselves."""
+        self._busy.end(line)
         with self._lock:
-            self._busy.pop(line, None)
             if was_answered:
                 self._lost_s = None
             elif was_answered is False and self._lost_s is None:
@@ -149,22 +115,11 @@ class LinkMonitor:
         """Return whether the server cannot be reached now, as far as requests show; from any thread."""
         if self._lost_s is not None:
             return True
-        return any(stall.is_silent(flow) for _, _, flow in self._flows(self._clock.now_s()))
+        return any(stall.is_silent(flow) for _, _, flow in self._busy.flows())
 
     def figures(self) -> Figures:
         """Return how the connections do that are busy now; from any thread."""
-        sockets = [live for _, live, _ in self._lines()]
-        infos = [info for live in sockets if (info := tcp_info.read(live)) is not None]
-        if not infos:
-            return Figures()
-        sent = sum(info.sent_bytes for info in infos)
-        return Figures(
-            lanes=len(infos),
-            rtt_s=median([info.rtt_s for info in infos]),
-            in_flight_bytes=sum(info.in_flight_bytes for info in infos),
-            resent_share=sum(info.resent_bytes for info in infos) / sent if sent else None,
-            congestion_control=tcp_info.congestion_control(sockets[0]) or None,
-        )
+        return self._busy.figures()
 
     def _wake(self) -> None:
         with self._lock:
@@ -204,7 +159,7 @@ class LinkMonitor:
         with only_helps("other links", instead="the kernel's own way is waited for"):
             if self.others.go_on(now_s, self._lost_s):
                 self._returned()
-        if self._look_at_lines(now_s) or self._lost_s is not None:
+        if self._look_at_lines() or self._lost_s is not None:
             self._knock.go_on(now_s, 0.0 if self._lost_s is None else now_s - self._lost_s)
         else:
             self._knock.start_over()
@@ -240,39 +195,10 @@ class LinkMonitor:
             waits.append(others_s)
         return max(0.0, min(waits)) if waits else None
 
-    def _lines(self) -> list[tuple[BusyConnection, socket.socket, stall.Silence]]:
-        with self._lock:
-            busy = tuple(self._busy.items())
-        return [
-            (line, live, silence)
-            for line, silence in busy
-            if (live := line.live_socket()) is not None
-        ]
-
-    def _flows(self, now_s: float) -> list[tuple[BusyConnection, socket.socket, stall.Flow]]:
-        flows = []
-        for line, live, silence in self._lines():
-            info = tcp_info.read(live)
-            if info is not None:
-                # All was acknowledged and the answer is waited for: then keepalives are what is not.
-                outstanding = info.outstanding or info.probes
-                silent_s = silence.lasts_s(
-                    now_s,
-                    outstanding=outstanding,
-                    acked_bytes=info.acked_bytes,
-                    last_ack_s=info.last_ack_s,
-                )
-                retry_s = info.retry_s if info.outstanding else KEEPALIVE_AGAIN_S
-                # On a connection that was made since, all of it.
-                gained = info.acked_bytes - min(silence.acked_before, info.acked_bytes)
-                flow = stall.Flow(outstanding, silent_s, info.rtt_s, retry_s, gained, info.timeouts)
-                flows.append((line, live, flow))
-        return flows
-
-    def _look_at_lines(self, now_s: float) -> bool:
+    def _look_at_lines(self) -> bool:
         """Return whether some connection is silent."""
         is_silent = False
-        for _, live, flow in self._flows(now_s):
+        for _, live, flow in self._busy.flows():
             self._full_packets.moved(flow.gained)
             if stall.is_silent(flow):
                 is_silent = True
@@ -284,12 +210,11 @@ class LinkMonitor:
     def _on_news(self, now_s: float) -> None:
         threading.Event().wait(_SETTLE_S)
         is_good = self._read_news()
-        for line, live, _ in self._lines():
-            if _has_lost_its_address(live):
-                log.info("link.address_gone")
-                line.cut()
+        for line in self._busy.without_address():
+            log.info("link.address_gone")
+            line.cut()
         if is_good:
-            self._ask_the_other_side()
+            self._busy.ask_the_other_side()
             self._knock.again_at_once(now_s)
 
     def _read_news(self) -> bool:
@@ -301,24 +226,17 @@ class LinkMonitor:
         self._news = None
         return True
 
-    def _ask_the_other_side(self) -> None:
-        """Send a keepalive on each connection that waits for an answer: one that is dead is silent."""
-        for _, live, _ in self._lines():
-            info = tcp_info.read(live)
-            if info is not None and info.outstanding == 0:
-                probe_now(live)
-
     def _would_help(self) -> bool:
         """Return whether anything follows from knowing that the server is there."""
         if self._lost_s is not None:
             return True
-        return any(stall.is_lost(flow) for _, _, flow in self._flows(self._clock.now_s()))
+        return any(stall.is_lost(flow) for _, _, flow in self._busy.flows())
 
     def _on_connected(self) -> None:
         if not self._knock.was_answered() or not self._would_help() or not self._ask():
             return
         self._knock.start_over()
-        for line, _, flow in self._flows(self._clock.now_s()):
+        for line, _, flow in self._busy.flows():
             if stall.is_lost(flow):
                 log.info("link.cut", silent_s=round(flow.silent_s, 2), retry_s=flow.retry_s)
                 self._suspect_packets(line, flow)
@@ -332,15 +250,14 @@ class LinkMonitor:
             was_lost, self._lost_s = self._lost_s is not None, None
         if was_lost:
             log.info("link.returned")
-            self._ask_the_other_side()
+            self._busy.ask_the_other_side()
             self.on_return()
 
     def _suspect_packets(self, line: BusyConnection, flow: stall.Flow) -> None:
         """Let the next connections send smaller packets, if it is the full ones that are lost."""
-        with self._lock:
-            silence = self._busy.get(line)
-        if silence is None or not self._full_packets.stood_still(
-            silence.began_s, self._clock.now_s(), gained=flow.gained, timeouts=flow.timeouts
+        began_s = self._busy.began_s(line)
+        if began_s is None or not self._full_packets.stood_still(
+            began_s, self._clock.now_s(), gained=flow.gained, timeouts=flow.timeouts
         ):
             return
         if not self._way.sets_packets:
@@ -366,14 +283,3 @@ def _news() -> LinkNews | None:
     except OSError as error:
         log.info("link.no_news", error=str(error), action="looks each second do without")
         return None
-
-
-def _has_lost_its_address(live: socket.socket) -> bool:
-    """Return whether this machine has the address no more that the connection began with."""
-    try:
-        own = live.getsockname()
-        with socket.socket(live.family, socket.SOCK_STREAM) as trial:
-            trial.bind((own[0], 0, *own[2:]))
-    except OSError as error:
-        return error.errno == errno.EADDRNOTAVAIL
-    return False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from edge_agent.base.helper import only_helps
 from edge_agent.core.link_rule import LinkRule
-from edge_agent.net.link_monitor import Figures, LinkMonitor
+from edge_agent.net.busy_connections import Figures
+from edge_agent.net.link_monitor import LinkMonitor
 from edge_agent.net.way import Way
 from edge_agent.operate.figures import size
 from edge_agent.report.state_document import LinkUse

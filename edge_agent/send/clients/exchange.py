@@ -25,9 +25,9 @@ from edge_agent.base.errors import (
     UnauthorizedError,
 )
 from edge_agent.base.helper import only_helps
+from edge_agent.net.busy_connections import BusyConnection
 from edge_agent.net.endpoint import Endpoint, transport_to
 from edge_agent.net.httpx_transport import HttpxTransport
-from edge_agent.net.link_monitor import BusyConnection
 from edge_agent.send.clients import responses
 from edge_agent.send.clients.breakage import what_broke
 from edge_agent.send.clients.responses import Answer
