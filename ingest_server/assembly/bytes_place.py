@@ -121,10 +121,10 @@ def look_at_place(config: ServerConfig, place: str | None) -> Blobs:
     found = own if place is None else own.beside(own.place.sibling(place))
     found.prepare()
     if place is None:
-        own.refuse_routed(own.told())
+        own.mark.refuse_routed(own.mark.told())
     else:
         own.prepare()
-        refuse_anothers(place, found.told(), own.told())
+        refuse_anothers(place, found.mark.told(), own.mark.told())
     return found
 
 
@@ -164,7 +164,7 @@ def refuse_lost_facts(config: ServerConfig) -> None:
     blobs = bucket_of(config)
     try:
         blobs.prepare()
-        is_known = blobs.told() is not None
+        is_known = blobs.mark.told() is not None
     finally:
         blobs.close()
     if is_known:

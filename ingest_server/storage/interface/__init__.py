@@ -10,7 +10,7 @@ the acknowledged bytes under it.
 """
 
 from ingest_server.storage.interface.access import Access
-from ingest_server.storage.interface.blobs import UNBOUNDED, Blobs, Part
+from ingest_server.storage.interface.blobs import UNBOUNDED, Blobs
 from ingest_server.storage.interface.fleet import (
     CommandRecord,
     DeviceChanges,
@@ -22,6 +22,7 @@ from ingest_server.storage.interface.fleet import (
 from ingest_server.storage.interface.groups import GroupRecord, Groups
 from ingest_server.storage.interface.holds import Held, HoldsStanding, HoldsStore
 from ingest_server.storage.interface.outbox import NOT_REACHED, Outbox
+from ingest_server.storage.interface.part import Part
 from ingest_server.storage.interface.queries import Queries
 from ingest_server.storage.interface.rows import (
     Census,

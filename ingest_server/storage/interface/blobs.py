@@ -1,4 +1,4 @@
-"""The store of bytes: uploads while they arrive, published files when they are verified.
+"""The store of bytes: uploads while they arrive, and how they become published files (`published`).
 
 A target is the name of a published file: a path of the form ``folder/.../leaf``, made by the server's
 template, that holds nothing which leads elsewhere. No folder, descriptor or link of a store is known
@@ -11,99 +11,22 @@ is safe unless its docstring says otherwise.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from ingest_server.core.names import folded
-from ingest_server.storage.interface.rows import Claim, Level, Link, SignedPut
+from ingest_server.storage.interface.part import Part
+from ingest_server.storage.interface.published import PublishedBlobs
+from ingest_server.storage.interface.rows import Claim, Level, SignedPut
 from upload_protocol.digests import Digest
 from upload_protocol.ranges import ByteRange
 
 UNBOUNDED = 1 << 60
 
 
-class Part(Protocol):
-    """One request's own hand on the bytes of one upload, or of a published file to be read.
-
-    Used by one thread at a time. Bytes that were never written and lie before some that were are
-    zeros.
-    """
-
-    def pread(self, length: int, offset: int) -> bytes:
-        """Return *length* bytes from *offset*, fewer only at the end of the bytes.
-
-        What this hand wrote is read back before it is durable too.
-        """
-        ...
-
-    def pread_all(self, length: int, offset: int) -> bytes:
-        """Return *length* bytes from *offset*.
-
-        Raises:
-            OSError: there are fewer.
-        """
-        data = self.pread(length, offset)
-        if len(data) < length:
-            raise OSError(errno.EIO, f"the bytes end at byte {offset + len(data)}")
-        return data
-
-    def pwrite(self, data: memoryview, offset: int) -> None:
-        """Take all of *data*; not durable before `sync`.
-
-        Raises:
-            Refused: ``superseded``, from a store that several services share.
-        """
-        ...
-
-    def copy_from(self, source: Part, length: int, *, start: int, offset: int) -> None:
-        """Write *length* bytes of *source*, a hand of the same store, from *start* at *offset*.
-
-        Raises:
-            OSError: *source* has fewer, or the store failed.
-        """
-        ...
-
-    def write_out(self, length: int, offset: int) -> None:
-        """Begin with bytes that were written, so that `sync` finds less to do; a hint."""
-        ...
-
-    def sync(self) -> None:
-        """Make every byte written through this hand so far durable.
-
-        Raises:
-            FileNotFoundError: the upload was removed meanwhile; a store need not notice.
-            OSError: some were lost, and which is unknown. Never to be repeated by this hand: a
-                second call may succeed and prove nothing.
-        """
-        ...
-
-    def cut(self, length: int) -> None:
-        """Drop what lies past *length*; durable on return. No other hand writes meanwhile."""
-        ...
-
-    @property
-    def length(self) -> int:
-        """The offset after the last byte."""
-        ...
-
-    def identity(self) -> str | None:
-        """Return what tells these bytes, unchanged, from any other; opaque, see `Blobs.identity`."""
-        ...
-
-    def forget_cached(self) -> None:
-        """Let the next reads come from where the bytes are durable, not from a cache."""
-        ...
-
-    def close(self) -> None:
-        """Let go of it. What was not synced may be lost."""
-        ...
-
-
-class Blobs(Protocol):
+class Blobs(PublishedBlobs, Protocol):
     """Where bytes are kept.
 
     Takeover: once a `Claim` is superseded, what its hand still writes must not change a byte that a
@@ -289,17 +212,6 @@ class Blobs(Protocol):
         """
         ...
 
-    # Published files
-
-    def is_taken(self, target: str) -> bool:
-        """Whether anything stands at *target*, published by this server or not."""
-        ...
-
-    @property
-    def can_publish_again(self) -> bool:
-        """Whether `publish_again` works here."""
-        return True
-
     def stage(self, upload_id: str, is_stopping: Callable[[], bool]) -> Part | None:  # noqa: ARG002 # most stores need nothing
         """Bring the synced bytes of an upload to where published ones are, if that is elsewhere.
 
@@ -312,33 +224,6 @@ class Blobs(Protocol):
             Refused: the server stops.
         """
         return None
-
-    def make_way(self, target: str) -> bool:  # noqa: ARG002 # many stores have no folders
-        """Make the folders that *target* needs, if it can; returns whether one was made.
-
-        Programs that watch folders put a watch on a new one before anything is in it, then.
-        """
-        return False
-
-    def respelled(self, target: str) -> str:
-        """Return *target* with its folders as they are spelled here already, whatever their case."""
-        *parents, leaf = target.split("/")
-        for name in self.published_names():
-            there = name.split("/")[:-1]
-            for depth in range(min(len(parents), len(there)), 0, -1):
-                if list(map(folded, there[:depth])) == list(map(folded, parents[:depth])):
-                    parents[:depth] = there[:depth]
-                    break
-        return "/".join([*parents, leaf])
-
-    def has_twin(self, target: str) -> bool:
-        """Whether what stands beside *target* differs from it only in case, or in how it is encoded."""
-        wanted = folded(target)
-        return any(name != target and folded(name) == wanted for name in self.published_names())
-
-    def may_have_twin(self, target: str) -> bool:
-        """As `has_twin`, at the same price in any folder; it may be true of a twin that is gone."""
-        return self.has_twin(target)
 
     def publish(self, upload_id: str, target: str, about: Mapping[str, str] | None = None) -> bool:
         """Give the synced bytes of an upload a published name; not durable before `sync_published`.
@@ -364,62 +249,6 @@ class Blobs(Protocol):
         """
         ...
 
-    def sync_published(self, target: str) -> None:
-        """Make a published name durable, or what somebody did to it meanwhile. Repeatable."""
-        ...
-
-    def announce(self, target: str, *, is_late: bool = False) -> None:  # noqa: ARG002
-        """Let programs that watch the folder see that this published file is whole. Never raises.
-
-        Its name is durable by then, and there is a receipt for it.
-
-        Args:
-            target: its name.
-            is_late: it got its name before a crash: who watches now has not seen that.
-        """
-        return
-
-    def open_published(self, target: str) -> Part:
-        """Return a hand on a published file, to be read.
-
-        Raises:
-            FileNotFoundError, NotADirectoryError: there is none.
-            OSError: what stands there was not put there by this server, or cannot be opened.
-        """
-        ...
-
-    def link_to(self, target: str, wanted: Link) -> str | None:  # noqa: ARG002 # few stores are asked by others
-        """Return a URL by which whoever has it may read a published file; None: this store has none.
-
-        Raises:
-            OSError: none can be made.
-        """
-        return None
-
-    def is_published(self, target: str, length: int) -> bool:
-        """Whether a file of *length* bytes stands at *target*."""
-        ...
-
-    def published_names(self) -> Iterator[str]:
-        """Yield the name of every published file."""
-        ...
-
-    def publish_again(self, source: str, target: str) -> bool:
-        """Give a published file one more name; not durable before `sync_published`.
-
-        Returns:
-            False when another file has that name.
-
-        Raises:
-            FileNotFoundError: there is no such file any more.
-            NotADirectoryError: a file stands where *target* needs a folder.
-        """
-        ...
-
-    def lend_published(self, target: str) -> AbstractContextManager[Path]:
-        """Lend a published file as `lend_path` lends an upload."""
-        ...
-
     def part_identity(self, upload_id: str) -> str | None:
         """Return the identity of the bytes of an upload: `Part.identity`."""
         part = self.open_part(upload_id)
@@ -427,39 +256,3 @@ class Blobs(Protocol):
             return part.identity()
         finally:
             part.close()
-
-    def identity(self, target: str) -> str | None:
-        """Return what tells a published file, unchanged, from any other that takes its place.
-
-        Opaque. Everything that is done to the file changes it, a name that it gets or loses too.
-        None where no file of ours can stand there, or it cannot be opened.
-        """
-        ...
-
-    def is_unwritten(self, before: str, after: str) -> bool:
-        """Whether both identities are of one file that only got, or lost, a name in between."""
-        ...
-
-    def remove_published(self, target: str, identity: str) -> bool:
-        """Take away just that published file; durable on return. Repeatable.
-
-        Returns:
-            False when that file is not there (any more); what is there instead stays.
-        """
-        ...
-
-    def copy_to_quarantine(self, target: str) -> str:
-        """Keep a published file in quarantine too; durable on return.
-
-        Returns:
-            Where, in words for the operator.
-        """
-        ...
-
-    def is_in_quarantine(self, target: str) -> bool:
-        """Whether something that was published at *target* has been set apart."""
-        ...
-
-    def withdraw(self, target: str) -> None:
-        """Take a published file's name away; durable on return. It is in quarantine by then."""
-        ...

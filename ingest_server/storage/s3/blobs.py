@@ -1,62 +1,48 @@
 """Bytes as objects of an S3-compatible store, shared by every replica that is given the same place.
 
-Uploads are pieces that never change (`pieces`) below ``.ingest-server/parts/``. A published file is an object under
-its name, made of them by the store (`assembling`): it can be seen from there on, and whoever published it reads
-it whole before there is a receipt (`is_made_anew`).
-
-A name belongs to the upload whose id stands beside the object. Nothing is overwritten: an object is made only
-where there is none, which the store itself sees to where it knows conditions.
+Here: uploads while they arrive, as pieces that never change (`pieces`) below ``.ingest-server/parts/``, until an
+object is made of them. What is published is `published`, what tells one place from others `mark`.
 """
 
 from __future__ import annotations
 
 import errno
 import secrets
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO
 
 from ingest_server.core.errors import StorageError
-from ingest_server.core.names import STAGING, folded, numbered
 from ingest_server.storage.interface import (
     UNBOUNDED,
-    Blobs,
     Claim,
     Level,
-    Link,
     Part,
     SignedPut,
 )
 from ingest_server.storage.s3.arriving import ArrivingObject, Pieces
-from ingest_server.storage.s3.assembling import Assembly
-from ingest_server.storage.s3.bucket import Bucket, Head, Listed, TakenError
+from ingest_server.storage.s3.bucket import Bucket, Listed, TakenError
+from ingest_server.storage.s3.mark import Mark
 from ingest_server.storage.s3.pieces import (
     PART_BYTES,
     claimed_by,
     end_of,
     name_of,
-    part_bytes_of,
 )
 from ingest_server.storage.s3.place import Place
-from ingest_server.storage.s3.reading import PublishedObject
+from ingest_server.storage.s3.published import PublishedObjects, copied, is_too_long, owner_of
 from ingest_server.storage.s3.trying_out import try_direct, try_out
 from upload_protocol.digests import Digest
 from upload_protocol.ranges import ByteRange
 
-MOST_KEY_BYTES = 1024
 FRESH_FOR = timedelta(hours=1)
 """An upload is begun here before its row is written, which may be another replica's at this moment."""
 NAME = "store"
 """The object that tells this place from others."""
-KIND, ROUTED = "kind", "routed"
-"""What it says of one that only rules lead to."""
-_COPIED_BYTES = 1 << 20
 
 
-class S3Blobs(Blobs):
+class S3Blobs(PublishedObjects):
     """One place in one bucket."""
 
     is_made_anew = True
@@ -64,12 +50,8 @@ class S3Blobs(Blobs):
 
     def __init__(self, place: Place, bucket: Bucket | None = None) -> None:
         """*bucket*: asked for the place, where it is known already; whoever gives it closes it."""
-        self.place = place
-        self._bucket = bucket or Bucket(place)
-        self._assembly = Assembly(self._bucket)
-        self._inner = f"{place.prefix}{STAGING}/"
-        self.id: str | None = None
-        """What `identify` found."""
+        super().__init__(place, bucket or Bucket(place))
+        self.mark = Mark(place, self._bucket, f"{self._inner}{NAME}")
         self._parts = f"{self._inner}parts/"
         self._begun = f"{self._inner}begun/"
         """Of each upload one object without bytes: it is there from the first, and goes last."""
@@ -97,91 +79,30 @@ class S3Blobs(Blobs):
         """
         self.prepare()
         try:
-            self.id = (self.told() or {}).get("id")
+            self.mark.take_its_word()
         except OSError as error:
             raise StorageError(f"cannot use {self.place}: {error.strerror or error}") from error
 
-    def told(self) -> Mapping[str, str] | None:
-        """Return what is said of this place; None: no server has run with it."""
-        there = self._bucket.head(f"{self._inner}{NAME}")
-        return None if there is None else there.facts
-
     def is_begun(self) -> bool:
         """Whether a server has run with this place."""
-        return self.told() is not None
+        return self.mark.told() is not None
 
     def beside(self, place: Place) -> S3Blobs:
         """Return another place of the same store."""
         return S3Blobs(place, self._bucket.beside(place))
 
-    def identify(self, agree: Callable[[str], str] = str) -> str:
-        """As `Blobs` says.
-
-        Raises:
-            StorageError: it is one that rules of a server lead to, or the store keeps nothing beside an object.
-        """
-        found = self._named(
-            lambda: {"id": agree(secrets.token_hex(16))}
-        )  # not every store knows conditions
-        self.refuse_routed(found)
-        self.id = found["id"]
-        return self.id
-
-    def refuse_routed(self, told: Mapping[str, str] | None) -> None:
-        """Refuse to be a server's own place, where this is what is said of it.
-
-        Raises:
-            StorageError: it is one that rules of a server lead to.
-        """
-        if (told or {}).get(KIND) == ROUTED:
-            raise StorageError(
-                f"{self.place} is where a [[route]] of a server leads: name another prefix as [storage] blobs"
-            )
-
-    def routed_from(self, name: str) -> Mapping[str, str]:
-        """Return whose files are routed here; the server whose own place has this *name*, if nobody's were."""
-        return self._named(lambda: {"id": name, KIND: ROUTED})
-
-    def _named(self, facts: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
-        """Return what is said of this place; what *facts* say, where nothing was.
-
-        Raises:
-            StorageError: the store keeps nothing beside an object.
-        """
-        while (told := self.told()) is None:
-            with suppress(TakenError):
-                self._bucket.put(f"{self._inner}{NAME}", b"", is_new=True, facts=facts())
-        if "id" not in told:
-            raise StorageError(
-                f"cannot use {self.place}: the store keeps no metadata beside objects, by which they are "
-                "known (JuiceFS's gateway does with --object-meta)"
-            )
-        return told
-
     def knows(self, upload_id: str) -> bool:
         """Whether an upload was begun here, or has bytes here."""
         return self._is_begun(upload_id) or self._bucket.has_below(self._folder(upload_id))
 
+    def identify(self, agree: Callable[[str], str] = str) -> str:
+        return self.mark.identify(agree)
+
     def check_identity(self, target: str) -> None:  # noqa: ARG002 # all is in one place
-        """As `Blobs` says.
-
-        Raises:
-            OSError: it is another one, or empty.
-        """
-        self.check_id(self.id)
-
-    def check_id(self, known: str | None) -> None:
-        """Look whether this is still the place of whoever is *known* by that; None: nobody has asked yet.
-
-        Raises:
-            OSError: it is another one, or empty.
-        """
-        if known is not None and (self.told() or {}).get("id") != known:
-            said = "it is not the store any more that this server knows, or has lost what was in it"
-            raise OSError(errno.ENODEV, f"{said}: bring its data back, and do not trust it before")
+        self.mark.check(self.mark.id)
 
     def probe(self) -> None:
-        self.check_id(self.id)
+        self.mark.check(self.mark.id)
         key = f"{self._inner}probe/{secrets.token_hex(8)}"
         self._bucket.put(key, b"1")
         self._bucket.delete(key)
@@ -224,8 +145,6 @@ class S3Blobs(Blobs):
 
     def announce(self, target: str, *, is_late: bool = False) -> None:
         """Nobody can watch: events tell of it."""
-
-    # Uploads while they arrive
 
     def _folder(self, upload_id: str) -> str:
         return f"{self._parts}{upload_id}/"
@@ -309,51 +228,11 @@ class S3Blobs(Blobs):
     @contextmanager
     def lend_path(self, upload_id: str) -> Iterator[Path]:
         part = self.open_part(upload_id)
-        with _copied(part) as path:
+        with copied(part) as path:
             yield path
 
     def part_identity(self, upload_id: str) -> str | None:
         return f"{upload_id}:"
-
-    # Published files
-
-    def _key(self, target: str) -> str:
-        return self.place.prefix + target
-
-    def _head(self, target: str) -> Head | None:
-        return None if _is_too_long(self._key(target)) else self._bucket.head(self._key(target))
-
-    def is_taken(self, target: str) -> bool:
-        key = self._key(target)
-        if _is_too_long(key):
-            return False
-        return self._bucket.has_below(f"{key}/") or self._bucket.head(key) is not None
-
-    @property
-    def can_publish_again(self) -> bool:
-        return False
-
-    def respelled(self, target: str) -> str:
-        *parents, leaf = target.split("/")
-        for depth, name in enumerate(parents):
-            above = "".join(f"{one}/" for one in parents[:depth])
-            if not self._bucket.has_below(self._key(f"{above}{name}/")):
-                found = self._spelled_otherwise(above, name, is_folder=True)
-                if found is None:
-                    break
-                parents[depth] = found
-        return "/".join([*parents, leaf])
-
-    def has_twin(self, target: str) -> bool:
-        folder, slash, leaf = target.rpartition("/")
-        return self._spelled_otherwise(f"{folder}{slash}", leaf, is_folder=False) is not None
-
-    def _spelled_otherwise(self, folder: str, name: str, *, is_folder: bool) -> str | None:
-        wanted = folded(name)
-        for found, found_is_folder in self._bucket.folder(self._key(folder)):
-            if found_is_folder is is_folder and found != name and folded(found) == wanted:
-                return found
-        return None
 
     def publish(self, upload_id: str, target: str, about: Mapping[str, str] | None = None) -> bool:
         """As `Blobs` says; what is made has the facts *about* beside it, and whose it is.
@@ -363,11 +242,11 @@ class S3Blobs(Blobs):
             TakenError: the store says so, and yet there is nothing.
         """
         key = self._key(target)
-        if _is_too_long(key):
+        if is_too_long(key):
             raise NotADirectoryError(errno.ENOTDIR, "the name is too long for a key", target)
         there = self._bucket.head(key)
         if there is not None:
-            return _owner_of(there) == upload_id
+            return owner_of(there) == upload_id
         self._refuse_unbegun(upload_id)
         pieces = self._pieces(upload_id).all()
         facts = {**(about or {}), "upload-id": upload_id}
@@ -377,163 +256,13 @@ class S3Blobs(Blobs):
             there = self._bucket.head(key)
             if there is None:
                 raise
-            return _owner_of(there) == upload_id
+            return owner_of(there) == upload_id
         return True
-
-    def take_in(
-        self,
-        upload_id: str,
-        target: str,
-        length: int,
-        chunks: Callable[[int], Iterator[bytes]],
-        about: Mapping[str, str],
-    ) -> None:
-        """Publish a file that another store has; it has to be read whole before anybody vouches for it.
-
-        Args:
-            chunks: yields its bytes, so many at once; what it raises keeps the object from being made.
-            about: as for `publish`.
-
-        Raises:
-            TakenError: there is an object of that name.
-            NotADirectoryError: the name is longer than a key can be.
-            OSError: the store failed.
-        """
-        key = self._key(target)
-        if _is_too_long(key):
-            raise NotADirectoryError(errno.ENOTDIR, "the name is too long for a key", target)
-        facts = {**about, "upload-id": upload_id}
-        self._assembly.of_chunks(key, chunks(part_bytes_of(length)), facts)
 
     def is_published_as(self, upload_id: str, target: str) -> bool:
         there = self._head(target)
         return (
             there is not None
-            and _owner_of(there) == upload_id
+            and owner_of(there) == upload_id
             and self.part_length(upload_id) is not None
         )
-
-    def sync_published(self, target: str) -> None:
-        """It is durable from the first."""
-
-    def open_published(self, target: str) -> Part:
-        """Return a hand on a published object, as it is now.
-
-        Raises:
-            FileNotFoundError: there is none.
-        """
-        there = self._head(target)
-        if there is None:
-            raise FileNotFoundError(errno.ENOENT, "nothing is published there", target)
-        stored = Listed(there.key, there.size, there.etag)
-        return PublishedObject(self._bucket, stored, _identity_of(there))
-
-    def link_to(self, target: str, wanted: Link) -> str:
-        return self._bucket.link(self._key(target), wanted)
-
-    def is_published(self, target: str, length: int) -> bool:
-        there = self._head(target)
-        return there is not None and there.size == length
-
-    def published_names(self) -> Iterator[str]:
-        for one in self._bucket.listed(self.place.prefix):
-            if not one.key.startswith(self._inner):
-                yield one.key.removeprefix(self.place.prefix)
-
-    def publish_again(self, source: str, target: str) -> bool:
-        """Copy a published object; false where that name is taken.
-
-        Raises:
-            FileNotFoundError: nothing is published at *source*.
-        """
-        there = self._head(source)
-        if there is None:
-            raise FileNotFoundError(errno.ENOENT, "nothing is published there", source)
-        try:
-            self._copy(there, self._key(target))
-        except TakenError:
-            return False
-        return True
-
-    def _copy(self, there: Head, key: str) -> None:
-        if self._bucket.head(key) is not None:
-            raise TakenError(errno.EEXIST, "another object is there", key)
-        stored = Listed(there.key, there.size, there.etag)
-        self._assembly.of_object(key, stored, there.facts)
-
-    @contextmanager
-    def lend_published(self, target: str) -> Iterator[Path]:
-        with _copied(self.open_published(target)) as path:
-            yield path
-
-    def identity(self, target: str) -> str | None:
-        there = self._head(target)
-        return None if there is None else _identity_of(there)
-
-    def is_unwritten(self, before: str, after: str) -> bool:
-        (owner, _, was), (other, _, now) = before.partition(":"), after.partition(":")
-        return owner == other and (was == now or "" in {was, now})
-
-    def remove_published(self, target: str, identity: str) -> bool:
-        there = self._head(target)
-        if there is None or _identity_of(there) != identity:
-            return False
-        try:
-            self._bucket.delete(there.key, etag=there.etag)
-        except TakenError:
-            return False
-        return True
-
-    def copy_to_quarantine(self, target: str) -> str:
-        """As `Blobs` says.
-
-        Raises:
-            FileNotFoundError: nothing is published there.
-        """
-        there = self._head(target)
-        if there is None:
-            raise FileNotFoundError(errno.ENOENT, "nothing is published there", target)
-        for name in numbered(target):
-            key = f"{self._inner}quarantine/{name}"
-            try:
-                self._copy(there, key)
-            except TakenError:
-                continue
-            return f"s3://{self.place.bucket}/{key}"
-        raise AssertionError("the numbers never end")
-
-    def is_in_quarantine(self, target: str) -> bool:
-        return self._bucket.head(f"{self._inner}quarantine/{target}") is not None
-
-    def withdraw(self, target: str) -> None:
-        self._bucket.delete(self._key(target))
-
-
-def _is_too_long(key: str) -> bool:
-    return len(key.encode()) > MOST_KEY_BYTES
-
-
-def _owner_of(there: Head) -> str:
-    return there.facts.get("upload-id", "")
-
-
-def _identity_of(there: Head) -> str:
-    return f"{_owner_of(there)}:{there.etag}:{there.modified.isoformat()}"
-
-
-@contextmanager
-def _copied(part: Part) -> Iterator[Path]:
-    try:
-        with tempfile.NamedTemporaryFile() as copy:
-            _copy_to(copy, part)
-            yield Path(copy.name)
-    finally:
-        part.close()
-
-
-def _copy_to(copy: IO[bytes], part: Part) -> None:
-    at = 0
-    while data := part.pread(_COPIED_BYTES, at):
-        copy.write(data)
-        at += len(data)
-    copy.flush()

@@ -30,7 +30,8 @@ from ingest_server.storage.interface import (
     Part,
     SignedPut,
 )
-from ingest_server.storage.s3.blobs import KIND, ROUTED, S3Blobs
+from ingest_server.storage.s3.blobs import S3Blobs
+from ingest_server.storage.s3.mark import KIND, ROUTED
 from upload_protocol.digests import Digest
 from upload_protocol.ranges import ByteRange
 
@@ -159,7 +160,7 @@ class S3Places(Blobs):
                     f"{name} is empty, but the database knows of uploads there. Nothing was changed. Bring back "
                     "what was in the bucket. If it is lost, let no [[route]] lead there: all other uploads go on"
                 )
-            refuse_anothers(name, self.place(name).routed_from(found), {"id": found})
+            refuse_anothers(name, self.place(name).mark.routed_from(found), {"id": found})
         return found
 
     def is_begun(self) -> bool:
@@ -172,7 +173,7 @@ class S3Places(Blobs):
             OSError: it is not this server's any more, or cannot be asked.
         """
         place, _, _ = self._at(target)
-        place.check_id(self._own.id)
+        place.mark.check(self._own.mark.id)
 
     def probe(self) -> None:
         """As `Blobs` says, of the own place: a rule whose bucket is away is no reason to serve nobody."""
