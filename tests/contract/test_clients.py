@@ -94,9 +94,6 @@ def claim_of(data):
     return CompleteRequest(len(data), Digest.of(data))
 
 
-# --- probe, create, status ------------------------------------------------------------------
-
-
 def test_a_probe_comes_back_with_its_nonce(client):
     assert client.probe("n0nce").nonce == "n0nce"
 
@@ -134,9 +131,6 @@ def test_an_unknown_upload_is_lost(client):
     ):
         with pytest.raises(UploadLostError):
             ask()
-
-
-# --- send -----------------------------------------------------------------------------------
 
 
 def test_what_was_sent_is_held_whatever_the_order(client):
@@ -183,9 +177,6 @@ def test_another_length_than_the_uploads_is_refused(client):
         client.send(upload_id, ByteRange(0, 3), 11, iter([b"abc"]))
 
 
-# --- repair ---------------------------------------------------------------------------------
-
-
 def test_blocks_are_told_of_what_is_whole(client):
     data = os.urandom(5 * 64 * KIB + 7)
     upload_id = client.create(wanted(len(data)), KEY).id
@@ -224,9 +215,6 @@ def test_other_bytes_are_told_and_can_be_replaced(client):
     client.send(upload_id, ByteRange(0, len(data)), len(data), pieces(data))
 
     assert client.complete(upload_id, claim_of(data)).digest == Digest.of(data)
-
-
-# --- complete -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("length", [0, 1, 100 * KIB])
@@ -276,9 +264,6 @@ def test_the_same_recording_a_second_time_has_the_receipt_of_the_first(client):
     assert second == first
 
 
-# --- from other threads ---------------------------------------------------------------------
-
-
 def test_an_aborted_client_refuses_until_it_is_resumed(client):
     client.abort()
     with pytest.raises(AbortedError):
@@ -310,9 +295,6 @@ def test_a_cut_while_nothing_runs_breaks_nothing(client):
 
 def test_a_login_that_stays_the_same_is_the_same(client):
     assert client.credential() == client.credential()
-
-
-# --- by capability --------------------------------------------------------------------------
 
 
 def test_who_can_abort_gives_an_upload_up_as_often_as_it_is_asked(client):

@@ -26,9 +26,6 @@ def begun(stage, name, data):
     return recording, stage.lane.now(recording).upload_id
 
 
-# --- the upload ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("code", ["not-open", "too-many-ranges", "of-a-later-version"])
 def test_a_conflict_that_asking_does_not_end_begins_a_new_upload(stage, code):
     recording, stuck = begun(stage, "a.mp4", b"x" * 100 * KIB)
@@ -86,9 +83,6 @@ def test_requests_that_break_again_and_again_cost_no_second_upload(stage):
     assert stage.lane.now(recording).upload_id == upload_id
 
 
-# --- the way there ------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("status", "code"),
     [
@@ -138,9 +132,6 @@ def test_L5_a_refusal_of_one_recordings_requests_holds_up_no_other(stage):
     assert stage.clock.now_s() - began_s < 60
     assert stage.lane.now(first).state is State.SENDING
     assert stage.lane.activity.waits[first.id].reason is Reason.LINK
-
-
-# --- the file ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -103,8 +103,6 @@ class Adversaries(RuleBasedStateMachine):
             for one in self.folders
         ]
 
-    # --- the link and the time ------------------------------------------------------------------
-
     def befall(self, _request: object) -> Fault:
         return self.link.choose(self.faults.pop(0) if self.faults else FINE)
 
@@ -136,8 +134,6 @@ class Adversaries(RuleBasedStateMachine):
     @rule(wall=st.sampled_from([1970, 2026, 2099]), is_right=st.booleans())
     def the_clock_jumps(self, wall, is_right):
         self.clock.set_wall(datetime(wall, 1, 2, tzinfo=UTC), synchronised=is_right)
-
-    # --- deaths ---------------------------------------------------------------------------------
 
     @rule(
         commits=st.integers(1, 12),
@@ -189,8 +185,6 @@ class Adversaries(RuleBasedStateMachine):
         self.server.blobs.full = writes
         self.pass_steps(steps)
         self.server.disarm()
-
-    # --- the camera -----------------------------------------------------------------------------
 
     has_files = precondition(lambda self: self.camera.files())
 
@@ -260,8 +254,6 @@ class Adversaries(RuleBasedStateMachine):
         if path := self.some_file(number):
             self.camera.delete(path)
 
-    # --- the owner ------------------------------------------------------------------------------
-
     def settle_for(self, **settings: object) -> None:
         self.device.settle_for(**settings)
 
@@ -279,8 +271,6 @@ class Adversaries(RuleBasedStateMachine):
         rules = [LinkSettings(match="wwan*", metered=is_metered, min_priority=least)]
         self.settle_for(links=rules)
         self.device.sender.pause(paused)
-
-    # --- the end --------------------------------------------------------------------------------
 
     def let_go(self, name: bytes, fd: int) -> None:
         """The agent is about to unlink a file."""

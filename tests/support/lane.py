@@ -146,8 +146,6 @@ class Lane:
         self.close()
         self._open()
 
-    # --- files ------------------------------------------------------------------------------
-
     def record(
         self, name: str, data: bytes, *, origin: str = "watch", written_s: float | None = None
     ) -> Recording:
@@ -200,8 +198,6 @@ class Lane:
             wait_s = (janitor or self.janitor).step(self.clock.now_s())
             if wait_s <= ASIDE_S:
                 self.clock.pass_s(wait_s)
-
-    # --- time -------------------------------------------------------------------------------
 
     def step(self) -> float:
         """One step; the lane's promise is checked: a wait has a reason, and time passes."""

@@ -180,8 +180,6 @@ class MemoryClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- the six duties -----------------------------------------------------------------------
-
     def probe(self, nonce: str) -> Probe:
         self._begin("probe")
         return Probe(
@@ -250,16 +248,12 @@ class MemoryClient:
             receipt = self.server.complete(self.server.find(upload_id), request)
         return self._answered(receipt)
 
-    # --- what more it can do ------------------------------------------------------------------
-
     def abort_upload(self, upload_id: str) -> bool:
         self._begin("abort_upload")
         with self.server.lock:
             if upload_id in self.server.uploads:
                 self.server.uploads[upload_id].state = "aborted"
         return True
-
-    # --- the connection -----------------------------------------------------------------------
 
     def abort(self) -> None:
         self._is_aborted = True

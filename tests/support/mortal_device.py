@@ -188,8 +188,6 @@ class MortalDevice:
         self.on_unlink(name, fd)
         os.unlink(name, dir_fd=fd)
 
-    # --- life and death -------------------------------------------------------------------------
-
     def arm(self, commits: int, *, is_kept: bool) -> None:
         """Let it die at the commit of that number from now on, 1 the next."""
         self._database.is_kept = is_kept
@@ -219,8 +217,6 @@ class MortalDevice:
         self._database.is_dead = True
         self._database.close()
 
-    # --- the owner ------------------------------------------------------------------------------
-
     def settle_for(self, **settings: Any) -> None:
         """Take other settings, as a reload does: of *retention*, *links*, *rules*, *watch*."""
         for name, value in settings.items():
@@ -229,8 +225,6 @@ class MortalDevice:
         self.sender.reconfigure(self.upload, self.links)
         self.folders.reconfigure(self.watch)
         priorities.apply(self.store, self.rules, self._clock)
-
-    # --- time -----------------------------------------------------------------------------------
 
     def step(self) -> None:
         """Let the worker work that is due next, when it is due."""
@@ -258,8 +252,6 @@ class MortalDevice:
             row = describe(recording, view)
             if not row["reason"] or not row["detail"]:
                 self.unexplained.append(f"{row['name']} waits and does not say why: {row}")
-
-    # --- what it remembers ----------------------------------------------------------------------
 
     def recordings(self) -> list[Recording]:
         return recordings_in(self.store)

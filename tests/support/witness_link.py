@@ -86,8 +86,6 @@ class WitnessLink(Link):
         self._sent = bytearray()
         self._fault = Fault()
 
-    # --- requests -------------------------------------------------------------------------------
-
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self.paths.add(request.url.path)
         if self.server.is_dead:
@@ -155,8 +153,6 @@ class WitnessLink(Link):
         self._fault = fault
         return fault
 
-    # --- L8 -------------------------------------------------------------------------------------
-
     def _fall_silent(
         self, request: httpx.Request, upload_id: str, where: ByteRange, data: bytes
     ) -> None:
@@ -202,8 +198,6 @@ class WitnessLink(Link):
             one.body.interrupt()
             one.thread.join(_AT_ONCE_S)
         self.silent.clear()
-
-    # --- L1 and L4 ------------------------------------------------------------------------------
 
     def _learn(self, response: httpx.Response) -> None:
         if not response.is_success or "json" not in response.headers.get("content-type", ""):
