@@ -40,6 +40,7 @@ AGENT = (
         *(f"unit/edge_agent/media/test_{one}.py" for one in _WATCHER),
         "scenarios/test_upload.py",
         "scenarios/test_policies.py",
+        "scenarios/test_priorities.py",
         "scenarios/test_lanes.py",
     ),
 )
