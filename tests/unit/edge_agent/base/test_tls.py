@@ -4,17 +4,14 @@ import itertools
 import shutil
 import socket
 import ssl
-import subprocess
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import httpx
 import pytest
 
-from edge_agent.base import tls
-from edge_agent.base.errors import ClockError, ConfigError, UnauthorizedError
+from edge_agent.base.errors import ClockError, UnauthorizedError
 from edge_agent.base.reasons import Reason
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.send.clients.native import NativeClient
@@ -24,7 +21,6 @@ from tests.support.certificates import Authority, not_yet_valid
 from tests.support.lane import scene
 from tests.support.present import present
 
-ROOT = Path(__file__).parents[4]
 PROBE = b'{"protocols":[1],"nonce":"n","now":"2026-11-21T00:00:00Z","limits":{},"device":null}'
 NOT_YET = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate is not yet valid"
 
@@ -191,51 +187,3 @@ def test_L6_a_clock_that_nobody_sets_is_asked_about_again_all_the_same(tmp_path,
         stage.lane.run()
 
         assert stage.lane.now(recording).state == "verified"
-
-
-# --- files ------------------------------------------------------------------------------------
-
-
-def test_a_key_of_another_certificate_is_one_sentence(authority):
-    one, other = authority.device("one"), authority.device("other")
-
-    with pytest.raises(ConfigError, match="is not the key of the certificate") as caught:
-        tls.context(tls.TlsFiles(None, one.cert, other.key))
-
-    assert str(one.cert) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("cert", "key", "said"),
-    [
-        ("nothing", None, "client_cert_file: .* holds no certificate"),
-        (None, "nothing", "client_key_file: .* holds no private key"),
-        (None, "absent", "client_key_file: .* cannot be read"),
-        (None, "encrypted", "client_key_file: .* protected by a password"),
-    ],
-)
-def test_files_that_cannot_be_used_are_one_sentence(tmp_path, authority, cert, key, said):
-    good = authority.device("one")
-    (tmp_path / "nothing").write_text("nothing")
-    subprocess.run(
-        ["openssl", "pkcs8", "-topk8", "-in", good.key, "-passout", "pass:secret", "-out",
-         tmp_path / "encrypted"],
-        check=True, timeout=30, capture_output=True,
-    )  # fmt: skip
-    files = tls.TlsFiles(
-        None,
-        good.cert if cert is None else tmp_path / cert,
-        good.key if key is None else tmp_path / key,
-        table="mqtt",
-    )
-
-    with pytest.raises(ConfigError, match=r"\[mqtt\] " + said):
-        tls.context(files)
-
-
-def test_a_key_may_lie_in_the_file_of_the_certificate(tmp_path, authority):
-    pair = authority.device("one")
-    (tmp_path / "both.pem").write_bytes(pair.cert.read_bytes() + pair.key.read_bytes())
-
-    tls.context(tls.TlsFiles(None, tmp_path / "both.pem"))

@@ -1,6 +1,7 @@
-"""A look-up that fails in an odd way does not make a name that is never found again."""
+"""A name's last good addresses stay while a server of names is silent, and a look-up that fails is made again."""
 
 import socket
+import threading
 
 import pytest
 
@@ -28,3 +29,47 @@ def test_a_look_up_that_breaks_is_an_error_and_the_next_one_asks_again():
 
     assert known == remembered == names.addresses("host", 443)
     assert answers == []
+
+
+def row(host, family=socket.AF_INET):
+    return (family, socket.SOCK_STREAM, 6, "", (host, 80))
+
+
+def test_a_name_server_that_falls_silent_leaves_the_last_good_address():
+    released = threading.Event()
+    answers = [lambda: [row("192.0.2.1")], lambda: released.wait(10) and []]
+    names = Resolver(lambda *_, **__: answers.pop(0)(), limit_s=0.1)
+
+    first = names.addresses("a.example", 80)
+    second = names.addresses("a.example", 80)
+
+    assert first == second == [(socket.AF_INET, ("192.0.2.1", 80))]
+    released.set()
+
+
+def test_a_name_never_known_is_given_up_in_time_and_asked_once():
+    released = threading.Event()
+    asked = []
+
+    def hang(host, *_, **__):
+        asked.append(host)
+        released.wait(10)
+        raise socket.gaierror(-2, "unknown")
+
+    names = Resolver(hang, limit_s=0.05)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            names.addresses("a.example", 80)
+
+    assert asked == ["a.example"]
+    released.set()
+
+
+def test_the_families_take_turns():
+    six = socket.AF_INET6
+    rows = [row("::1", six), row("::2", six), row("192.0.2.1")]
+    names = Resolver(lambda *_, **__: rows)
+
+    found = names.addresses("a.example", 80)
+
+    assert [peer[0] for _, peer in found] == ["::1", "192.0.2.1", "::2"]

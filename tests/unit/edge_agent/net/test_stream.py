@@ -3,16 +3,12 @@
 import socket
 import ssl
 import threading
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager
 
 import httpx
 import pytest
 
-from edge_agent.base.clock import SystemClock
-from edge_agent.net.connect import dial
 from edge_agent.net.httpx_transport import HttpxTransport
-from edge_agent.net.resolver import Resolver
 from tests.support.certificates import Authority
 
 PIECE = b"x" * 256 * 1024
@@ -254,107 +250,3 @@ def test_a_second_tls_connection_resumes_the_session_of_the_first(authority):
             assert put(("https", wrap, ours), port, Body(1)) == (200, "ok")
 
     assert resumed == [False, True]
-
-
-# --- names and connects -----------------------------------------------------------------------
-
-
-def row(host, family=socket.AF_INET):
-    return (family, socket.SOCK_STREAM, 6, "", (host, 80))
-
-
-def test_a_name_server_that_falls_silent_leaves_the_last_good_address():
-    released = threading.Event()
-    answers = [lambda: [row("192.0.2.1")], lambda: released.wait(10) and []]
-    names = Resolver(lambda *_, **__: answers.pop(0)(), limit_s=0.1)
-
-    first = names.addresses("a.example", 80)
-    second = names.addresses("a.example", 80)
-
-    assert first == second == [(socket.AF_INET, ("192.0.2.1", 80))]
-    released.set()
-
-
-def test_a_name_never_known_is_given_up_in_time_and_asked_once():
-    released = threading.Event()
-    asked = []
-
-    def hang(host, *_, **__):
-        asked.append(host)
-        released.wait(10)
-        raise socket.gaierror(-2, "unknown")
-
-    names = Resolver(hang, limit_s=0.05)
-    for _ in range(3):
-        with pytest.raises(TimeoutError):
-            names.addresses("a.example", 80)
-
-    assert asked == ["a.example"]
-    released.set()
-
-
-def test_the_families_take_turns():
-    six = socket.AF_INET6
-    rows = [row("::1", six), row("::2", six), row("192.0.2.1")]
-    names = Resolver(lambda *_, **__: rows)
-
-    found = names.addresses("a.example", 80)
-
-    assert [peer[0] for _, peer in found] == ["::1", "192.0.2.1", "::2"]
-
-
-@contextmanager
-def dead_path():
-    """Yield an address that swallows SYNs: that of a listener whose queue is full."""
-    with ExitStack() as stack:
-        full = stack.enter_context(socket.socket())
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        for _ in range(3):
-            one = stack.enter_context(socket.socket())
-            one.setblocking(False)
-            one.connect_ex(full.getsockname())
-        yield full.getsockname()
-
-
-def test_an_address_that_does_not_answer_costs_a_quarter_of_a_second():
-    with dead_path() as dead, socket.create_server(("127.0.0.1", 0)) as listener:
-        began = datetime.now(UTC)
-
-        live = dial(
-            [(socket.AF_INET, dead), (socket.AF_INET, listener.getsockname())],
-            options=[],
-            timeout_s=5,
-            clock=SystemClock(),
-        )
-
-        took = (datetime.now(UTC) - began).total_seconds()
-        with live:
-            assert live.getpeername() == listener.getsockname()
-        assert took < 0.5
-
-
-@pytest.mark.slow
-def test_attempts_that_nobody_answers_are_waited_for_asleep():
-    class Watched(SystemClock):
-        looks = 0
-
-        def now_s(self):
-            self.looks += 1
-            return super().now_s()
-
-    clock = Watched()
-    with dead_path() as dead, pytest.raises(TimeoutError):
-        dial([(socket.AF_INET, dead)] * 4, options=[], timeout_s=2.5, clock=clock)
-
-    assert clock.looks < 30  # it span from the eighth attempt on: a hundred thousand
-
-
-def test_a_refusal_by_all_is_told_at_once():
-    with pytest.raises(OSError, match="refused"):
-        dial([(socket.AF_INET, ("127.0.0.1", 1))], options=[], timeout_s=5, clock=SystemClock())
-
-
-def test_a_name_without_an_address_is_told_at_once():
-    with pytest.raises(OSError, match="no address"):
-        dial([], options=[], timeout_s=0.1, clock=SystemClock())

@@ -8,49 +8,15 @@ import sys
 
 import pytest
 
-from tests.support.processes import DEVICE, Agent, Server, wait_for
+from tests.support.agent_program import run, start
+from tests.support.processes import DEVICE, Agent, wait_for
 from tests.support.requirements import require, require_root
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    made = Server(tmp_path_factory.mktemp("server"))
-    try:
-        made.start()
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture(scope="module")
-def token(server):
-    return server.new_token()
-
-
-@pytest.fixture
-def agent(tmp_path, server, token):
-    made = Agent(tmp_path / "device", url=f"http://127.0.0.1:{server.port}", token=token)
-    yield made
-    made.close()
-
-
 def check(agent: Agent, *arguments: object, **more) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edge_agent", "check", "--config", agent.config, *arguments]
-    return subprocess.run(
-        [str(one) for one in command],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        **more,
-    )
-
-
-def start(agent: Agent) -> None:
-    agent.start()
-    wait_for(agent.state_if_any, "the agent answers")
+    return run(agent, "check", *arguments, **more)
 
 
 def test_where_none_runs_it_says_that_it_checks_as_the_user_who_asks(agent):
