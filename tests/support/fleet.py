@@ -108,3 +108,26 @@ def fleet_at(url: str, lead: Lead = SOLE, **settings: Any) -> Fleet:
         broker=BrokerSettings(url, **settings),
         lead=lead,
     )
+
+
+def event(seq: int, **more: Any) -> dict[str, Any]:
+    return {
+        "id": f"e{seq}",
+        "type": "edgeup.file.failed",
+        "seq": seq,
+        "data": {"name": "a"},
+        **more,
+    }
+
+
+def give(
+    site: Site, cmd: str = "pause", args: dict[str, Any] | None = None, **more: Any
+) -> testing.Result:
+    return site.post("/devices/drone-1/commands", {"cmd": cmd, "args": args or {}, **more})
+
+
+def want(site: Site, settings: dict[str, Any], if_match: str | None = None) -> testing.Result:
+    headers = {} if if_match is None else {"If-Match": if_match}
+    return site.operator.simulate_put(
+        "/v1/fleet/devices/drone-1/desired", json={"settings": settings}, headers=headers
+    )

@@ -9,12 +9,6 @@ from tests.support.fleet import Site
 from tests.support.ingest import ingest
 
 
-@pytest.fixture
-def site():
-    with ingest(mode="token") as server:
-        yield Site(server)
-
-
 def row(number, **more):
     given = {"name": f"DJI_{number:04}.MP4", "mtime_s": 1_700_000_000 + number, **more}
     return [f"f{number}", given["name"], "day", 10, given["mtime_s"], "stable", "metered"]
