@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.test_native_wire import FRONTS, created, wait_until_received
+from tests.contract.native.test_wire import FRONTS, created, wait_until_received
 from tests.support.fronts import Front, front
 from upload_protocol.digests import Digest
 

@@ -7,9 +7,9 @@ import pytest
 
 from ingest_server.core.events import GROUP_COMPLETED
 from ingest_server.storage.interface import Removal
-from tests.contract.test_native import DATA, JSON, create, digest_of, put
-from tests.contract.test_native import complete as completed
 from tests.support.ingest import ingest
+from tests.support.native_calls import DATA, JSON, create, digest_of, put
+from tests.support.native_calls import complete as completed
 
 GROUP = "0123456789abcdef" * 2
 AT = "2026-11-21T10:00:00Z"

@@ -9,8 +9,8 @@ import pytest
 from ingest_server.auth.authentication import GROUP, SCOPE_UPLOAD
 from ingest_server.core.routes import Route
 from tests.contract.test_groups import member, told
-from tests.contract.test_native import DATA
 from tests.support.ingest import ingest
+from tests.support.native_calls import DATA
 from tests.support.secured import complete, create, put
 
 RULES = (

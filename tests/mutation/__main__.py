@@ -51,7 +51,7 @@ SERVER = (
         "unit/ingest_server/notify",
         "properties/test_receiver_races.py",
         "contract/storage/test_two_services.py",
-        "contract/test_native.py",
+        "contract/native",
         "contract/tus",
         "contract/test_rufh.py",
         "system/test_metrics.py",
@@ -62,7 +62,7 @@ SERVER = (
 )
 PROTOCOL = (
     ("unit/upload_protocol", "properties/test_ranges.py"),
-    ("unit/ingest_server/uploads", "unit/edge_agent/send", "contract/test_native.py"),
+    ("unit/ingest_server/uploads", "unit/edge_agent/send", "contract/native"),
 )
 TARGETS = {
     "edge_agent/core/*.py": AGENT,

@@ -7,7 +7,7 @@ import secrets
 import httpx
 import pytest
 
-from tests.contract.test_native_wire import created, put_head
+from tests.contract.native.test_wire import created, put_head
 from tests.support.certificates import Authority
 from tests.support.fronts import nginx
 from tests.support.raw_http import Peer

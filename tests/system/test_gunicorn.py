@@ -11,7 +11,7 @@ import pytest
 
 from demo.ports import LOOPBACK, free_port
 from ingest_server.front.address import ListenAddress
-from tests.contract.test_native_wire import created, put_head, wait_until_received
+from tests.contract.native.test_wire import created, put_head, wait_until_received
 from tests.support.fronts import gunicorn
 from tests.support.processes import wait_for
 from tests.support.raw_http import Peer

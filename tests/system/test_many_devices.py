@@ -12,7 +12,7 @@ from benchmarks import many_devices
 from ingest_server.base.observer import Observer
 from ingest_server.core.errors import Refused
 from ingest_server.front.admission import CONTROL_OF_ONE_PEER, RESERVED_THREADS, Admission
-from tests.contract.test_native_wire import CREATE, created, put_head
+from tests.contract.native.test_wire import CREATE, created, put_head
 from tests.support.certificates import Authority
 from tests.support.ingest import ingest
 from tests.support.processes import wait_for

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from upload_protocol.problems import PROBLEMS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()
 
 
 def test_the_page_lists_every_problem_as_it_is():
