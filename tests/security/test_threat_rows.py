@@ -1,43 +1,29 @@
 """One test, at least, for each row of the table of threats in docs/security.md that is the server's.
 
-Rows 12, 15, 19 and 20 are the agent's (`test_threat_rows_agent`), row 16 and the signature of row 24
-are in `tests/system/test_webhooks.py`.
+Rows 4 to 6 are in `test_threat_rows_room`, 17, 18 and 21 in `test_threat_rows_content`. Rows 12, 15, 19
+and 20 are the agent's (`test_threat_rows_agent`), row 16 and the signature of row 24 are in
+`tests/system/test_webhooks.py`.
 """
 
 import contextlib
 import gc
-import hashlib
-import json
 import os
-import secrets
 import socket
-import sqlite3
-import subprocess
 import sys
 import time
 import unicodedata
-import zipfile
 from contextlib import ExitStack
-from io import BytesIO
-from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_host.clock import SystemClock
 from ingest_server.auth.authentication import TokenAuth
-from ingest_server.cli import main
 from ingest_server.core.errors import Refused
 from ingest_server.core.names import NameTemplate
 from ingest_server.front.address import parse_address
-from tests.support.core_site import CoreSite
-from tests.support.faulty_blobs import failing
-from tests.support.raw_http import Peer
-from tests.support.requirements import require_root
-from tests.support.secured import DATA, complete, create, put, secured, upload
-from tests.support.small_disk import small_disk as small
+from tests.support.secured import CRLF, DATA, complete, create, peer, put, secured, upload
 from tests.unit.ingest_server.core.test_names import HOSTILE, inside
 from upload_protocol.digests import Digest
 
@@ -49,17 +35,12 @@ ROUTES = [
     ("POST", "/complete"),
     ("DELETE", ""),
 ]
-CRLF = "a\r\nSet-Cookie: x=1\r\n\r\n.mp4"
 
 
 @pytest.fixture
 def site(tmp_path):
     with secured(tmp_path, limits={"quota": 1 << 20}) as found:
         yield found
-
-
-def peer(site) -> Peer:
-    return Peer(parse_address(site.server.url.removeprefix("http://")))
 
 
 def test_row_1_path_traversal_a_name_is_data_and_the_file_stays_inside(site):
@@ -118,168 +99,6 @@ def test_row_3_planted_links_are_not_followed(site, tmp_path):
     assert put(client, upload_id, b"x" * len(DATA)).status_code >= 400
     assert complete(client, upload_id).status_code >= 400
     assert {path.name: path.read_bytes() for path in victim.iterdir()} == {"file": b"precious"}
-
-
-def test_row_4_a_huge_declared_size_is_refused_and_allocates_nothing(site):
-    client = site.device()
-
-    assert create(client, length=1 << 60).status_code == 413
-    upload_id = create(client, length=1 << 19).json()["id"]
-
-    part = site.folder / "data" / "parts" / f"{upload_id}.part"
-    assert part.stat().st_blocks == 0
-
-
-def test_row_4_the_quota_is_reserved_at_creation_and_freed_at_the_end(site):
-    client, half = site.device(), 1 << 19
-    first = create(client, length=half).json()["id"]
-    answers = [create(client, length=half) for _ in range(9)]
-
-    assert [one.status_code for one in answers] == [201] + [507] * 8
-    assert answers[-1].json()["code"] == "quota-exceeded"
-    assert create(site.device("drone-2"), length=half).status_code == 201
-    client.delete(f"/v1/uploads/{first}")
-    assert create(client, length=half).status_code == 201
-
-
-def test_row_4_the_quota_holds_where_the_length_is_not_told_at_first(site):
-    client = site.device()
-    upload_id = create(client, length=None).json()["id"]
-
-    over = put(client, upload_id, bytes(1 << 20 | 1))
-    assert (over.status_code, over.json()["code"]) == (507, "quota-exceeded")
-    assert put(client, upload_id, bytes(1 << 20)).status_code == 200
-
-
-def test_row_4_what_the_quota_refuses_is_not_written_either(site, tmp_path):
-    client = site.device()
-    upload_id = create(client, length=None).json()["id"]
-
-    refused = {put(client, upload_id, bytes(1 << 18), n << 20).status_code for n in range(1, 5)}
-
-    [part] = (tmp_path / "data/parts").glob("*.part")
-    assert (refused, part.stat().st_blocks) == ({507}, 0)
-
-
-def test_row_4_expiry_frees_the_quota(tmp_path):
-    core = CoreSite(tmp_path, quota_bytes=10)
-    core.create("a.mp4", 10)
-    core.clock.seconds += 15 * 86400
-
-    core.receiver.expire()
-
-    assert core.create("b.mp4", 10)
-    core.stop()
-
-
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        (b"Transfer-Encoding: chunked\r\n\r\nffffffff\r\n", 411),
-        (b"\r\n", 411),
-        (b"Content-Length: 9\r\n\r\n123456789", 400),
-    ],
-)
-def test_row_5_a_body_of_no_or_another_length_is_refused(site, sent, status):
-    token = site.token()
-    upload_id = create(site.client(token)).json()["id"]
-    head = (
-        f"PUT /v1/uploads/{upload_id}/content HTTP/1.1\r\nHost: localhost\r\n"
-        f"Authorization: Bearer {token}\r\nContent-Range: bytes 0-4/*\r\n"
-    )
-    with peer(site) as raw:
-        raw.send(head.encode() + sent)
-
-        assert raw.answer().status == status
-
-
-def test_row_6_a_full_disk_loses_no_acknowledged_byte_and_the_server_recovers(tmp_path):
-    core = CoreSite(tmp_path)
-    upload_id = core.create(length=2000)
-    core.put(upload_id, 0, DATA[:1000])
-    core.blobs.fail["pwrite"] = failing(OSError(28, "No space left on device"))
-    with pytest.raises(Exception, match="storage-full"):
-        core.put(upload_id, 1000, DATA[1000:2000])
-
-    assert core.received(upload_id) == [[0, 1000]]
-    core.blobs.fail.clear()
-    core.put(upload_id, 1000, DATA[1000:2000])
-    assert core.complete(upload_id, DATA[:2000]).length == 2000
-    core.stop()
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 64 MiB."""
-    require_root()
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", mount], check=True)
-    yield mount
-    subprocess.run(["umount", "-l", mount], check=True)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("min_free", [0, "4MiB"], ids=["to the last block", "down to the floor"])
-def test_row_6_a_disk_that_is_really_full_costs_nothing_acknowledged(small_disk, min_free):
-    data, half = secrets.token_bytes(16 << 20), 8 << 20
-    with secured(small_disk / "site", limits={"min_free": min_free}) as site:
-        client = site.device()
-        upload_id = create(client, length=len(data)).json()["id"]
-        assert put(client, upload_id, data[:half]).status_code == 200
-        fill(small_disk / "ballast", but=0 if min_free else 3 << 20)
-
-        refused = put(client, upload_id, data[half:], half)
-        assert (refused.status_code, refused.json()["code"]) == (507, "storage-full")
-        assert "Retry-After" in refused.headers
-        assert create(client, length=32 << 20).status_code in {500, 503, 507}
-        [[start, stop]] = client.get(f"/v1/uploads/{upload_id}").json()["received"]
-        assert (start, half <= stop < len(data)) == (0, True)
-        (small_disk / "ballast").unlink()
-
-        assert put(client, upload_id, data[stop:], stop).status_code == 200
-        assert complete(client, upload_id, data).status_code == 200
-        [published] = site.published().values()
-        assert hashlib.sha256(published).digest() == hashlib.sha256(data).digest()
-
-
-def fill(path, but):
-    """Take all the room of a disk except *but* bytes."""
-    with path.open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
-        while True:
-            ballast.write(bytes(1 << 20))
-    os.truncate(path, path.stat().st_size - but)
-
-
-def test_row_6_abandoned_uploads_are_bounded(tmp_path):
-    with secured(tmp_path, limits={"max_open_uploads_per_device": 3}) as site:
-        client = site.device()
-
-        found = [create(client, name=f"{number}.mp4") for number in range(5)]
-
-        assert [one.status_code for one in found] == [201, 201, 201, 429, 429]
-        assert 3590 <= int(found[-1].headers["retry-after"]) <= 3600
-        assert (
-            "`ingest-server abort`; the one that is idle for longest gives way in 60 min"
-            in (found[-1].json()["detail"])
-        )
-
-
-@pytest.mark.slow
-def test_row_6_what_a_device_gives_up_or_repeats_does_not_fill_the_database(tmp_path):
-    limits = {"max_open_uploads_per_device": 2, "quota": "1MB"}
-    with secured(tmp_path, limits=limits) as site:
-        client, rows = site.device(), site.state.rows
-        for _ in range(270):
-            made = create(client, length=1).json()["id"]
-            assert client.delete(f"/v1/uploads/{made}").status_code == 200
-        aborted = rows("SELECT count(*) FROM uploads")
-        for _ in range(20):
-            upload(client)
-
-        assert aborted == [(256,)]
-        assert rows("SELECT count(*) FROM uploads WHERE state = 'complete'") == [(17,)]
-        assert len(site.published()) == 1
 
 
 def test_row_7_idle_connections_and_half_heads_hold_up_nobody(site):
@@ -485,122 +304,6 @@ def test_row_14_no_secret_is_logged_and_no_line_forged(tmp_path, capfd):
     assert token.encode() not in stored
 
 
-def test_row_17_bytes_are_never_unpacked_rendered_or_served(site):
-    bomb = BytesIO()
-    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("../../x.html", "<script>" + "0" * 100_000)
-    client = site.device()
-
-    receipt = upload(client, bomb.getvalue(), name="x.html", media_type="text/html")
-
-    assert site.published() == {receipt["published_as"]: bomb.getvalue()}
-    for path in (receipt["published_as"], f"published/{receipt['published_as']}", "files/"):
-        answer = client.get(f"/{path}")
-        assert answer.status_code >= 400
-        assert "<script" not in answer.text
-    assert client.get("/v1").headers["X-Content-Type-Options"] == "nosniff"
-
-
-def test_row_18_a_bit_flipped_on_the_wire_or_at_rest_is_never_published(site):
-    client = site.device()
-    flipped = bytes([DATA[0] ^ 1]) + DATA[1:]
-    upload_id = create(client).json()["id"]
-
-    digested: dict[str, Any] = {"Content-Digest": str(Digest.of(DATA))}
-    wire = put(client, upload_id, flipped, **digested)
-    assert wire.json()["code"] == "content-digest-mismatch"
-    put(client, upload_id, flipped)
-    stored = complete(client, upload_id)
-
-    assert stored.json()["code"] == "digest-mismatch"
-    assert site.published() == {}
-    put(client, upload_id, DATA)
-    assert complete(client, upload_id).json()["digest"].startswith("sha-256=")
-
-
-def test_row_18_a_bit_flipped_in_a_published_file_is_found_and_set_apart(site, capsys):
-    client = site.device()
-    rotten, sound = upload(client, name="a.mp4"), upload(client, b"sound", name="b.mp4")
-    path = site.folder / "data" / "published" / rotten["published_as"]
-    path.chmod(0o600)
-    with path.open("r+b") as file:
-        file.seek(100)
-        file.write(bytes([DATA[100] ^ 0x10]))
-
-    capsys.readouterr()  # what the server has said so far
-    code = main(["verify", "--json", "--config", str(site.folder / "server.toml")])
-
-    found = json.loads(capsys.readouterr().out)
-    assert code == 1
-    assert [one["path"] for one in found["findings"]] == [rotten["published_as"]]
-    assert found["findings"][0]["verdict"] == "corrupt"
-    assert site.published() == {sound["published_as"]: b"sound"}
-
-
-def test_row_18_no_receipt_is_given_again_for_a_published_file_that_has_changed(site, capsys):
-    client = site.device()
-    first = upload(client)
-    path = site.folder / "data" / "published" / first["published_as"]
-    before = path.stat()
-    with path.open("r+b") as file:
-        file.seek(100)
-        file.write(bytes([DATA[100] ^ 0x10]))
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    rotten = path.read_bytes()
-
-    again = complete(client, first["upload_id"])
-    assert (again.status_code, again.json()["code"]) == (410, "upload-aborted")
-    assert client.get(f"/v1/uploads/{first['upload_id']}").status_code == 410
-
-    unsent = create(client, digest=str(Digest.of(DATA))).json()["id"]
-    asked = complete(client, unsent)
-    assert (asked.status_code, asked.json()["code"]) == (409, "ranges-missing")
-    put(client, unsent)
-    anew = complete(client, unsent).json()
-
-    assert anew["published_as"] == first["published_as"].replace("clip", "clip-2")
-    assert site.published() == {first["published_as"]: rotten, anew["published_as"]: DATA}
-    events = told(site, "ingest.file.corrupted")
-    assert [one["path"] for one in events] == [first["published_as"]]
-    capsys.readouterr()
-    assert main(["verify", "--json", "--config", str(site.folder / "server.toml")]) == 1
-    findings = json.loads(capsys.readouterr().out)["findings"]
-    assert [(one["path"], one["verdict"]) for one in findings] == [
-        (first["published_as"], "corrupt")
-    ]
-
-
-def told(site, kind: str) -> list[dict[str, Any]]:
-    with contextlib.closing(sqlite3.connect(site.folder / "data" / "state.db")) as connection:
-        rows = connection.execute("SELECT data FROM events WHERE type = ? ORDER BY seq", (kind,))
-        return [json.loads(row[0]) for row in rows]
-
-
-def test_row_18_a_digest_that_is_no_proof_is_not_taken(site):
-    client = site.device()
-    upload_id = create(client).json()["id"]
-
-    digested: dict[str, Any] = {"Content-Digest": "md5=:CY9rzUYh03PK3k6DJie09g==:"}
-    weak = put(client, upload_id, **digested)
-
-    assert weak.status_code == 400
-
-
-def test_row_21_a_stolen_devices_token_shows_deletes_and_replaces_nothing_finished(site):
-    owner, thief = site.device("drone-1"), site.device("drone-1")
-    receipt = upload(owner, name="a.mp4")
-    path = f"/v1/uploads/{receipt['upload_id']}"
-
-    assert thief.get("/v1/uploads").json()["uploads"] == []
-    assert thief.get("/v1/uploads?state=complete").status_code == 403
-    assert thief.delete(path).status_code == 409
-    assert put(thief, receipt["upload_id"], b"x" * len(DATA)).status_code == 409
-    upload(thief, b"other bytes", name="a.mp4")
-    assert site.published()[receipt["published_as"]] == DATA
-    site.state.access.revoke("drone-1")
-    assert thief.get("/v1").status_code == 401
-
-
 @pytest.mark.parametrize("path", ["/metrics", "/version"])
 def test_row_22_what_the_private_listener_has_is_not_on_the_devices_one(site, path):
     assert site.client().get(path).status_code == 404
@@ -632,40 +335,3 @@ def test_a_connection_that_says_nothing_is_nobodys_problem(site):
     address = parse_address(site.server.url.removeprefix("http://"))
     with socket.create_connection((address.host, address.port)):
         assert site.device().get("/v1").status_code == 200
-
-
-@pytest.mark.slow
-def test_row_6_a_disk_without_inodes_says_so_before_it_has_none(tmp_path):
-    with small(tmp_path / "disk", size="1g", inodes=200) as disk:
-        metrics = {"listen": "127.0.0.1:0"}
-        with secured(disk.path / "site", metrics=metrics) as site:
-            client = site.device()
-            upload(client)
-            for number in range(150):
-                (disk.path / f"file-{number}").touch()
-            site.server.parts.housekeeper.keep_all()
-            early = scraped(site)
-            number = 0
-            while (made := create(client, name=f"{number}.mp4")).status_code == 201:
-                number += 1
-            late = scraped(site)
-            ready = client.get("/readyz")
-
-            assert (made.status_code, made.json()["code"]) == (507, "storage-full")
-            assert "has no place for one more file" in made.json()["detail"]
-            assert early["ingest_storage_free_inodes"] > 0
-            assert late["ingest_storage_free_inodes"] == 0
-            assert late['ingest_resource_used{resource="inodes"}'] >= 190
-            assert (ready.status_code, ready.text) == (200, "no-inodes\n")
-            site.server.parts.housekeeper.keep_all()
-            [(data,)] = site.state.rows("SELECT data FROM events WHERE subject = 'inodes'")
-            assert "hardly a place left for one more file" in json.loads(data)["detail"]
-            complete_all = client.get("/v1/uploads").json()["uploads"]
-            assert len(complete_all) == number
-
-
-def scraped(site) -> dict[str, float]:
-    with httpx.Client(trust_env=False) as client:
-        text = client.get(f"{site.server.metrics_address.url}/metrics").text
-    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
-    return {name: float(value) for name, _, value in lines}

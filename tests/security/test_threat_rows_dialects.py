@@ -12,9 +12,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.security.test_threat_rows import CRLF, peer
 from tests.support.core_site import new_key
-from tests.support.secured import DATA, secured
+from tests.support.secured import CRLF, DATA, peer, secured
 from tests.unit.ingest_server.core.test_names import HOSTILE, inside
 
 ROOT = Path(__file__).parents[2]

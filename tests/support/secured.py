@@ -14,15 +14,19 @@ from edge_host.clock import SystemClock
 from ingest_server.auth.authentication import SCOPE_UPLOAD
 from ingest_server.auth.tokens import issue
 from ingest_server.config import load
+from ingest_server.front.address import parse_address
 from ingest_server.server import IngestServer
 from ingest_server.storage.sqlite.transactions import SqliteState
 from tests.support.core_site import new_key
 from tests.support.in_process import FEW_THREADS
 from tests.support.plain import plain_client
 from tests.support.processes import toml
+from tests.support.raw_http import Peer
 from upload_protocol.digests import Digest
 
 DATA = bytes(range(256)) * 16
+CRLF = "a\r\nSet-Cookie: x=1\r\n\r\n.mp4"
+"""A name that would end its header, if it ever came into one."""
 
 
 class Secured:
@@ -119,3 +123,8 @@ def secured(folder: Path, *, more: str = "", **tables: Any) -> Iterator[Secured]
             yield Secured(server, folder, stack)
     finally:
         server.stop()
+
+
+def peer(site: Secured) -> Peer:
+    """Return a bare connection to *site*."""
+    return Peer(parse_address(site.server.url.removeprefix("http://")))
