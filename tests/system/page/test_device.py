@@ -1,0 +1,126 @@
+"""One device on the page: what it does, why what waits waits, and what it may be asked."""
+
+import pytest
+
+from tests.support.page_steps import open_device
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+def test_a_device_says_what_it_does_and_why_what_waits_waits(browser, url):
+    open_device(browser, url, "pi-gate-2")
+
+    shown = browser.text()
+    assert "the server refuses the token: it was revoked on 28 Nov" in shown
+    assert "Give it a new one" in shown
+    assert "31 recordings pending, 22 GB" in shown
+    assert "metered: waits for wlan0" in shown
+    assert "Raise [limits] max_length, then retry." in shown
+    assert "Asked for: 250 kB/s. The device has not taken it yet." in shown
+    browser.wait("document.querySelector('.plot polygon')")
+    assert "At most 1.9 MB/s in the last 24 h, each minute as a whole" in browser.text("figure")
+
+
+def test_a_button_asks_in_a_way_that_no_other_site_can_and_says_by_when_it_is_seen(
+    browser, site, url
+):
+    site.mode = "user"
+    open_device(browser, url, "drone-020")
+
+    browser.evaluate("document.querySelector('[aria-label=\"How long to pause\"]').value = '900'")
+    browser.click(".steer button:not([hidden])")
+    browser.wait_text("the device will see it by", "#announcements")
+
+    [(headers, body)] = site.posted("/commands")
+    assert body == {"cmd": "pause", "args": {"for_s": 900}}
+    assert headers["x-requested-with"] == "edge-uploader"
+    assert headers["x-csrf-token"] == "c5f"
+
+
+def test_a_refused_command_is_a_sentence(browser, site, url):
+    sentence = "drone-020 does not allow pause: its [commands] allowed has resume"
+    site.refuses["fleet/devices/drone-020/commands"] = (409, sentence)
+    open_device(browser, url, "drone-020")
+
+    browser.click(".steer button:not([hidden])")
+
+    browser.wait_text(sentence, "#announcements")
+
+
+def test_what_a_device_does_not_allow_cannot_be_pressed_and_says_why(browser, site, url):
+    open_device(browser, url, "old-cam")
+
+    assert (
+        browser.evaluate("document.querySelector('.steer button').getAttribute('aria-disabled')")
+        == "true"
+    )
+    browser.evaluate("document.querySelector('.steer button').click()")
+    browser.wait_text("[commands] allowed", "#announcements")
+    assert site.posted("/commands") == []
+    assert "uploads only" in browser.text(".title")
+
+
+def test_who_may_only_look_cannot_press_what_steers(browser, site, url):
+    site.mode, site.role = "user", "viewer"
+    open_device(browser, url, "drone-020")
+
+    browser.evaluate("document.querySelector('.steer button:not([hidden])').click()")
+
+    browser.wait_text("You may look and not steer", "#announcements")
+    assert browser.evaluate("document.querySelector('.setting button').hidden")
+    assert site.posted("/commands") == []
+
+
+@pytest.mark.parametrize("typed", ["fast", "-5", "1e99"])
+def test_a_limit_that_is_none_is_refused_where_it_is_typed(browser, site, url, typed):
+    open_device(browser, url, "drone-020")
+
+    browser.type("#limit", typed)
+    browser.do("press", key="Enter")
+
+    browser.wait_text("is no rate", "#limit-said")
+    assert site.posted("/commands") == []
+
+
+def test_what_another_operator_wanted_meanwhile_is_said_and_what_was_typed_stays(
+    browser, site, url
+):
+    said = "somebody has wanted other settings of drone-020 meanwhile"
+    site.refuses["fleet/devices/drone-020/desired"] = (412, said)
+    open_device(browser, url, "drone-020")
+
+    browser.type("#setting-limit_bytes_per_s", "1.5 MB/s")
+    browser.do("press", key="Enter")
+
+    browser.wait_text(said, "#announcements")
+    assert (
+        browser.evaluate("document.querySelector('#setting-limit_bytes_per_s').value") == "1.5 MB/s"
+    )
+
+
+def test_a_setting_and_a_fetch_say_what_was_typed(browser, site, url):
+    open_device(browser, url, "drone-020")
+
+    browser.type("#setting-limit_bytes_per_s", "1.5 MB/s")
+    browser.do("press", key="Enter")
+    browser.wait_text("asked for", "#announcements")
+    browser.type("#holds-q", "DJI_01")
+    browser.evaluate(
+        "[...document.querySelectorAll('button')].find((one) => one.innerText === 'Fetch all that fit').click()"
+    )
+    browser.wait_text("Fetch:", "#announcements")
+
+    headers, body = site.posted("/desired")[0]
+    assert body == {"settings": {"limit_bytes_per_s": 1_500_000}}
+    assert headers["if-match"] == '"7"'
+    fetched = site.posted("/commands")[0][1]
+    assert (fetched["cmd"], fetched["args"]) == (
+        "fetch",
+        {"query": {"name": "*DJI_01*"}, "metered": False},
+    )
+
+
+def test_a_device_that_nobody_knows_is_a_sentence(browser, url):
+    browser.goto(f"{url}#/device/nobody")
+
+    browser.wait_text("The server knows no device of this name", "main")

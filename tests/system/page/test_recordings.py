@@ -1,0 +1,90 @@
+"""Recordings on the page: found, shown and taken, alone and in groups."""
+
+import json
+import subprocess
+
+import pytest
+
+from tests.support.page_fleet import NAMES_THAT_BITE
+from tests.support.requirements import require
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    path = tmp_path_factory.mktemp("video") / "clip.mp4"
+    source = ["-f", "lavfi", "-i", "testsrc2=s=320x180:d=2"]
+    options = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
+    subprocess.run(
+        [require("ffmpeg"), "-v", "error", *source, *options, path], check=True, timeout=60
+    )
+    return path.read_bytes()
+
+
+def test_a_recording_is_found_shown_and_taken(browser, site, url, video):
+    site.videos = [video]
+    browser.goto(f"{url}#/recordings")
+    browser.wait("document.querySelectorAll('.thumb canvas').length > 1")
+    said = browser.text(".recordings")
+    assert "h264,aac · 3840x2160 · +48.1374+011.5755" in said
+    assert "cut short: its recorder did not come to close it" in said
+    assert NAMES_THAT_BITE[0] in said, "what a device told is text"
+
+    browser.type("#device", "pi-gate-2")
+    browser.do("press", key="Enter")
+    browser.wait_text("8 recordings", ".summary")
+    browser.click(".recordings .actions button")
+    browser.wait("document.querySelector('dialog video')?.readyState >= 2")
+    browser.do("press", key="Escape")
+
+    browser.wait("document.querySelector('dialog') === null")
+    link = browser.evaluate("document.querySelector('.recordings a.button').href")
+    assert link.endswith("/content?download=1")
+    assert "device=pi-gate-2" in browser.evaluate("location.hash")
+
+
+def test_a_recording_that_is_gone_is_told_with_the_words_of_the_server(browser, site, url):
+    path = f"fleet/recordings/{site.recordings[0]['upload_id']}/content"
+    site.refuses[path] = (410, "the recording was moved away from published/")
+    browser.goto(f"{url}#/recordings")
+    browser.wait("document.querySelector('.recordings a.button')")
+
+    browser.click(".recordings a.button")
+    browser.wait_text("The recording was moved away from published/.", "#announcements")
+    browser.click(".recordings .actions button")
+
+    browser.wait_text("The recording was moved away from published/.", "dialog")
+
+
+def test_a_receipt_is_read_when_it_is_opened(browser, url):
+    browser.goto(f"{url}#/recordings")
+    browser.wait("document.querySelector('.recordings details')")
+
+    browser.click(".recordings summary")
+
+    browser.wait_text('"verified_against": "client"', ".recordings pre")
+    shown = json.loads(browser.text(".recordings pre"))
+    assert shown["name"] == "DJI_0001.MP4"
+
+
+def test_a_group_says_how_much_of_it_is_here_and_shows_its_files_when_it_is_opened(browser, url):
+    browser.goto(url + "#/groups")
+    browser.wait("document.querySelectorAll('.groups > li').length === 3")
+
+    assert "complete, 3 files" in browser.text(".groups > li:first-child")
+    assert "2 of 3 files here" in browser.text(".groups > li:last-child")
+    browser.evaluate("document.querySelectorAll('.groups summary')[2].click()")
+    browser.wait(
+        "document.querySelectorAll('.groups > li')[2].querySelectorAll('.members li').length === 3"
+    )
+    files = browser.evaluate("document.querySelectorAll('.groups > li')[2].innerText")
+    assert "GX020008.MP4\n\nmissing: the recorder wrote it" in files
+    assert NAMES_THAT_BITE[0] in files
+
+
+def test_only_groups_that_are_not_complete_are_shown_where_that_is_asked_for(browser, url):
+    browser.goto(url + "#/groups?state=open")
+
+    browser.wait("document.querySelectorAll('.groups > li').length === 2")
+    assert browser.evaluate("document.querySelector('#state').value") == "open"
