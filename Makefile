@@ -19,7 +19,7 @@ MEMORY := $(shell test "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -1)"
 # Compiled modules are kept, in the environment: a fifth of the short tests' time was compiling the tests and,
 # for each program that they start, the programs. Not for `mutate`: a fault of the same length, put in within
 # the same second, would not be seen.
-export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
+export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 unexport PYTHONDONTWRITEBYTECODE
 mutate: export PYTHONDONTWRITEBYTECODE := 1
 

@@ -14,7 +14,11 @@ from tests.support.examples import FAST, LONG
 from tests.support.made_once import make_once
 from tests.support.threads_on_demand import begin_on_demand
 
-pytest_plugins = ["tests.support.budget", "tests.support.leftovers"]
+pytest_plugins = [
+    "tests.support.budget",
+    "tests.support.leftovers",
+    "tests.support.clean_checkout",
+]
 
 # No deadline for an example: on a busy machine it says nothing about the code.
 settings.register_profile("default", deadline=None)
