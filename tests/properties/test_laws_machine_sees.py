@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(1800)]
 
 
 def a_range_is_recorded_and_never_synced(monkeypatch):
-    monkeypatch.setattr(mortal_server._SyncedHand, "sync", lambda self: None)
+    monkeypatch.setattr(mortal_server.SyncedHand, "sync", lambda self: None)
 
 
 def a_file_that_is_written_to_is_let_go(monkeypatch):

@@ -39,7 +39,7 @@ def forget(stage) -> None:
     stage.lane.close()
     for path in stage.lane.base.glob("agent.db*"):
         path.unlink()
-    stage.lane._open()
+    stage.lane.open()
 
 
 def test_a_device_that_lost_its_state_sends_no_byte_again(stage):

@@ -54,17 +54,17 @@ class BytesBody:
     def __init__(self, data: bytes, step: int = 1 << 20) -> None:
         self._data = data
         self._step = step
-        self._at = 0
+        self.at = 0
         self.interrupted = threading.Event()
 
     def readinto(self, buffer: memoryview) -> int:
         if self.interrupted.is_set():
             raise ConnectionAbortedError("interrupted")
-        if self._at == len(self._data):
+        if self.at == len(self._data):
             return self.at_end()
-        size = min(len(buffer), len(self._data) - self._at, self._step)
-        buffer[:size] = self._data[self._at : self._at + size]
-        self._at += size
+        size = min(len(buffer), len(self._data) - self.at, self._step)
+        buffer[:size] = self._data[self.at : self.at + size]
+        self.at += size
         return size
 
     def at_end(self) -> int:

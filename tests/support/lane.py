@@ -63,9 +63,9 @@ class Lane:
         self.media = self.base / "media"
         self.media.mkdir(exist_ok=True)
         self.reasons: list[Reason] = []
-        self._open()
+        self.open()
 
-    def _open(self) -> None:
+    def open(self) -> None:
         self.store = Store.open(self.base / "agent.db", clock=self.clock, boot_id="boot")
         self.activity = Activity()
         self.activity.subscribe(self._note)
@@ -144,7 +144,7 @@ class Lane:
 
     def restart(self) -> None:
         self.close()
-        self._open()
+        self.open()
 
     def record(
         self, name: str, data: bytes, *, origin: str = "watch", written_s: float | None = None

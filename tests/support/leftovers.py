@@ -20,7 +20,7 @@ import pytest
 
 from edge_agent.base.patience import SHARED
 
-_ENDS_WITHIN_S = 5.0
+ENDS_WITHIN_S = 5.0
 """So long a thread that was told to stop may take."""
 
 
@@ -56,7 +56,7 @@ def nothing_left(what: str) -> Iterator[None]:
     deaf_to = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # as who started the tests was
     yield
     SHARED.rest()
-    give_up_s = time.monotonic() + _ENDS_WITHIN_S
+    give_up_s = time.monotonic() + ENDS_WITHIN_S
     for thread in set(threading.enumerate()) - threads:
         thread.join(max(0.0, give_up_s - time.monotonic()))
     running = sorted(one.name for one in set(threading.enumerate()) - threads)

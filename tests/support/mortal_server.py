@@ -68,7 +68,7 @@ class SyncedBlobs(OverwritingBlobs):
 
     def open_part(self, upload_id: str, claim: Claim | None = None) -> Part:
         super().open_part(upload_id, claim)
-        return _SyncedHand(self, upload_id, self._uploads[upload_id], claim)
+        return SyncedHand(self, upload_id, self._uploads[upload_id], claim)
 
     def remove_part(self, upload_id: str) -> None:
         super().remove_part(upload_id)
@@ -97,7 +97,7 @@ class SyncedBlobs(OverwritingBlobs):
             return found
 
 
-class _SyncedHand(_Hand):
+class SyncedHand(_Hand):
     def __init__(
         self, blobs: SyncedBlobs, upload_id: str, upload: _Upload, claim: Claim | None
     ) -> None:

@@ -17,7 +17,7 @@ def test_a_socket_that_is_kept_is_told():
 
 
 def test_a_thread_that_goes_on_is_told_by_its_name(monkeypatch):
-    monkeypatch.setattr(leftovers, "_ENDS_WITHIN_S", 0.01)
+    monkeypatch.setattr(leftovers, "ENDS_WITHIN_S", 0.01)
     may_end = threading.Event()
     thread = threading.Thread(target=may_end.wait, name="straggler")
 

@@ -1,7 +1,5 @@
 """What devices report is taken once or refused in a sentence: the engines are held to one contract elsewhere."""
 
-import json
-
 import pytest
 from falcon import testing
 
@@ -229,13 +227,13 @@ def test_what_was_reported_and_asked_survives_a_restart(tmp_path):
         site.operator.simulate_put(
             "/v1/fleet/devices/drone-1/desired", json={"settings": {"paused": True}}
         )
-        token = json.loads(json.dumps(site.device("drone-1")._default_headers))
+        token = server.token("drone-1")
 
     with ingest(tmp_path, mode="token") as server:
         site = Site(server)
         row = site.rows()["drone-1"]
         found = site.get("/devices/drone-1").json
-        device = testing.TestClient(server.app, headers=token)
+        device = testing.TestClient(server.app, headers={"Authorization": f"Bearer {token}"})
         small = report(2, info=None, state=None, files=None)
         answer = device.simulate_post("/v1/report", json=small).json
 

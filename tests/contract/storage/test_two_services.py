@@ -72,7 +72,7 @@ class PausedBody(BytesBody):
         self.go_on = threading.Event()
 
     def readinto(self, buffer: memoryview) -> int:
-        if self._at >= self.first:
+        if self.at >= self.first:
             self.paused.set()
             assert self.go_on.wait(20)
         return super().readinto(buffer)

@@ -1,6 +1,8 @@
 """The order of the checks, and that a command runs once whatever happens meanwhile."""
 
 import json
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -323,8 +325,8 @@ def test_a_thousand_ids_are_kept_for_a_day_and_none_is_forgotten_that_might_come
     first = site.document("report")
     site.take(first, "server")
     log = site.store.commands
-    with site.store._database.transaction() as run:
-        run.executemany(
+    with closing(sqlite3.connect(site.lane.base / "agent.db")) as database, database:
+        database.executemany(
             "INSERT INTO command (id, via, cmd, args, taken_s, is_final) VALUES (?,'mqtt','report','{}',0,1)",
             [(f"n{number}",) for number in range(MAX_COMMANDS - 1)],
         )

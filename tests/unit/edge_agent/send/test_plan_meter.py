@@ -7,7 +7,6 @@ import pytest
 from edge_agent.base.errors import StoreError
 from edge_agent.core.data_plan import DataPlan
 from edge_agent.send.plan_meter import PlanMeter
-from edge_agent.store.database import Database
 from edge_agent.store.recordings import Store
 from tests.support.clock import VirtualClock
 
@@ -109,8 +108,7 @@ def test_what_is_written_down_wrongly_counts_as_nothing(store):
     assert used(store.notes) == 0
 
 
-def test_a_database_that_cannot_be_read_is_said_to_whoever_asks(tmp_path, store):
-    assert isinstance(store._database, Database)
+def test_a_database_that_cannot_be_read_is_said_to_whoever_asks(store):
     store.close()
 
     with pytest.raises(StoreError):

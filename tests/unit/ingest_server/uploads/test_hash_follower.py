@@ -17,6 +17,6 @@ def test_what_came_out_of_order_is_hashed_in_pieces_to_its_end(
 
     site.put(upload_id, 0, DATA[:5000])
 
-    live = site.receiver._store.live.pin(upload_id)
+    live = site.store.live.pin(upload_id)
     wait_for(lambda: live.running.upto == len(DATA), "all of it is hashed")
     assert site.complete(upload_id, DATA).verified_against == "client"

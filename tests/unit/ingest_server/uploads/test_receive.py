@@ -162,7 +162,7 @@ def test_no_read_goes_past_the_next_seal(tmp_path):
     class Watching(BytesBody):
         def readinto(self, buffer):
             got = super().readinto(buffer)
-            unsealed.append(self._at - recorded(site, upload))
+            unsealed.append(self.at - recorded(site, upload))
             return got
 
     site.put(upload, 0, DATA, body=Watching(DATA))
@@ -377,7 +377,7 @@ def test_bytes_that_cannot_belong_to_the_file_are_refused_unread(site, start, si
         site.put(upload, start, b"x" * size, total=total, body=body)
 
     assert caught.value.code == code
-    assert body._at == 0
+    assert body.at == 0
 
 
 @on_all_stores

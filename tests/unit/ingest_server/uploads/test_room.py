@@ -176,7 +176,7 @@ def test_a_quota_that_is_lowered_holds_for_a_body_of_unknown_length_that_runs():
             raise AssertionError("it is refused before its end")
 
         def readinto(self, buffer: memoryview) -> int:
-            if self._at == 20:
+            if self.at == 20:
                 site.receiver.settings = type(site.settings)(
                     min_free_bytes=0, seal_bytes=10, quota_bytes=25
                 )
