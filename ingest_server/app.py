@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import falcon
+from falcon.routing import CompiledRouter
 
 from edge_host.clock import Clock
 from ingest_server.auth.audit import Audit
@@ -116,7 +117,7 @@ def make_app(
         public_url=settings.public_url,
         origins=origins,
     )
-    app = _App(middleware=[middleware])
+    app = _App(middleware=[middleware], router=Router())
     app.add_error_handler(Exception, answer_bug)
     app.add_error_handler(OSError, answer_disk)
     app.add_error_handler(falcon.HTTPError, answer_http_error)
@@ -150,6 +151,20 @@ def make_app(
         origins=settings.cors_origins,
     )
     return app
+
+
+class Router(CompiledRouter):
+    """Answers HEAD wherever there is GET (RFC 9110, 9.3.2): the same, without the content.
+
+    A resource has an `on_head` of its own where GET does work for the content alone.
+    """
+
+    def map_http_methods(self, resource: object, **suffix: Any) -> dict[str, Any]:
+        """Return what answers each method of *resource*."""
+        found = dict(super().map_http_methods(resource, **suffix))
+        if "GET" in found:
+            found.setdefault("HEAD", found["GET"])
+        return found
 
 
 class _App(falcon.App[falcon.Request, falcon.Response]):

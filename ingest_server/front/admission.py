@@ -121,10 +121,12 @@ def cost_of(head: RequestHead, *, is_whole: bool = False) -> Cost:
     Args:
         is_whole: its body `may_be_small`, and has arrived.
     """
-    if head.method in {b"GET", b"HEAD"} and is_download(head.plain_path):
-        return Cost.DOWNLOAD
-    if head.method == b"GET" and head.plain_path.rpartition("/")[2] in _READING:
-        return Cost.READING
+    # HEAD is answered by what answers GET.
+    if head.method in {b"GET", b"HEAD"}:
+        if is_download(head.plain_path):
+            return Cost.DOWNLOAD
+        if head.plain_path.rpartition("/")[2] in _READING:
+            return Cost.READING
     has_body = head.length > 0 or head.is_chunked
     # With a body it is refused as such: it may hold the thread of an upload, but no turn at reading.
     if head.method == b"POST" and not has_body and _concatenates(head):

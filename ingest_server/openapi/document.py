@@ -15,6 +15,7 @@ import falcon
 
 from ingest_server.openapi import direct, fleet, groups, native_paths, other_protocols, page_paths
 from ingest_server.openapi.json_schema import Schema
+from ingest_server.openapi.operations import with_heads
 from ingest_server.openapi.schemas import schemas
 from upload_protocol import headers
 
@@ -36,12 +37,14 @@ def document() -> Schema:
         "servers": [{"url": "/"}],
         # Either a token, or none where the server is open to its own machine.
         "security": [{"token": []}, {}],
-        "paths": native_paths.paths()
-        | direct.paths()
-        | groups.paths()
-        | fleet.paths()
-        | page_paths.paths()
-        | other_protocols.paths(),
+        "paths": with_heads(
+            native_paths.paths()
+            | direct.paths()
+            | groups.paths()
+            | fleet.paths()
+            | page_paths.paths()
+            | other_protocols.paths()
+        ),
         "components": {
             "schemas": schemas(),
             "securitySchemes": {

@@ -94,14 +94,10 @@ def paths() -> dict[str, Schema]:
         headers.CA_PATH: {"get": _authority()},
         "/livez": {
             "get": open_operation("live", "Does the process answer?", "text/plain"),
-            "head": open_operation("liveHead", "The same without a body", None),
         },
         "/readyz": {
             "get": open_operation(
                 "ready", "Is it worth a request?", "text/plain", unready="One code per line."
-            ),
-            "head": open_operation(
-                "readyHead", "The same without a body", None, unready="It is not."
             ),
         },
     }

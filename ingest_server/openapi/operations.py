@@ -114,15 +114,33 @@ def operation(
 def open_operation(
     name: str,
     summary: str,
-    media_type: str | None,
+    media_type: str,
     schema: Mapping[str, Any] | None = None,
     unready: str | None = None,
 ) -> Schema:
-    """Return an operation that needs no credential; *media_type* None: answered without a body."""
-    body: Schema = {}
-    if media_type is not None:
-        body = {"content": {media_type: {"schema": dict(schema or {"type": "string"})}}}
+    """Return an operation that needs no credential."""
+    body: Schema = {"content": {media_type: {"schema": dict(schema or {"type": "string"})}}}
     answers: dict[str, Schema] = {"200": {"description": "Yes.", **body}}
     if unready is not None:
         answers["503"] = {"description": unready, **body}
     return {"operationId": name, "summary": summary, "security": [], "responses": answers}
+
+
+def with_heads(items: Mapping[str, Schema]) -> dict[str, Schema]:
+    """Return the path *items* with HEAD wherever there is GET: the same answers, without content."""
+    return {
+        path: {**item, "head": item.get("head") or _head_of(item["get"])} if "get" in item else item
+        for path, item in items.items()
+    }
+
+
+def _head_of(get: Schema) -> Schema:
+    return {
+        **get,
+        "operationId": f"{get['operationId']}Head",
+        "summary": "The same without a body",
+        "responses": {
+            status: {key: told for key, told in answer.items() if key != "content"}
+            for status, answer in get["responses"].items()
+        },
+    }

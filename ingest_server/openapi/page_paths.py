@@ -36,16 +36,6 @@ def paths() -> dict[str, Schema]:
                     **refusals(("not-found",)),
                 },
             },
-            "head": {
-                "operationId": "pageHead",
-                "summary": "The same without a body",
-                "security": [],
-                "responses": {
-                    "200": _SHOWN,
-                    "304": {"description": "The browser has it."},
-                    "404": {"description": "The page is off."},
-                },
-            },
         },
         SESSION_PATH: _session(),
         RECORDINGS_PATH: {"get": _list()},

@@ -106,8 +106,6 @@ class PageFiles:
         else:
             resp.data = file.content
 
-    on_head, on_head_root = on_get, on_get_root
-
 
 class NoPage:
     """What stands at `/` where the page is off."""
@@ -123,8 +121,6 @@ class NoPage:
             "this server shows no page: it is off ([page] enabled), which is what a server that "
             "other machines can reach begins with",
         )
-
-    on_head = on_get
 
 
 def add_routes(

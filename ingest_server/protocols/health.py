@@ -23,5 +23,3 @@ class Health:
         codes = ["stopping"] if self._is_stopping() else self._readiness()
         resp.status, resp.text = readiness_answer(codes)
         resp.content_type = "text/plain"
-
-    on_head_live, on_head_ready = on_get_live, on_get_ready

@@ -178,9 +178,6 @@ class _Upload:
     def on_get(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
         send_status(resp, self.native.receiver.status(device_of(req), known_id(upload_id)))
 
-    def on_head(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-        send_status(resp, self.native.receiver.status(device_of(req), known_id(upload_id)))
-
     def on_delete(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
         send_status(resp, self.native.receiver.abort(device_of(req), known_id(upload_id)))
 
@@ -206,20 +203,33 @@ class _Blocks:
     native: Native
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-        device = device_of(req)
-        known_id(upload_id)
-        try:
-            size = number_of(
-                req, "size", DEFAULT_BLOCK_BYTES, least=MIN_BLOCK_BYTES, most=MAX_BLOCK_BYTES
-            )
-            start = number_of(req, "start", 0, least=0, most=headers.MAX_OFFSET // MIN_BLOCK_BYTES)
-            limit = number_of(req, "limit", MAX_BLOCKS, most=MAX_BLOCKS)
-        except Refused as error:
-            raise self.native.refused(device, upload_id, error.code, error.detail) from error
+        size, start, limit = self._asked(req, upload_id)
         found = self.native.receiver.blocks(
-            device, upload_id, size=size, start=start, limit=limit, has_left=has_left(req)
+            device_of(req), upload_id, size=size, start=start, limit=limit, has_left=has_left(req)
         )
         _send(resp, found.to_json())
+
+    def on_head(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+        """Say what GET would begin with. No block is read, so the length of its answer is not known."""
+        self._asked(req, upload_id)
+        self.native.receiver.refuse_unless_open(device_of(req), upload_id)
+        resp.content_type, resp.stream = "application/json", iter(())
+
+    def _asked(self, req: falcon.Request, upload_id: str) -> tuple[int, int, int]:
+        """Return the size of a block, which one is the first, and how many at most."""
+        known_id(upload_id)
+        try:
+            return (
+                number_of(
+                    req, "size", DEFAULT_BLOCK_BYTES, least=MIN_BLOCK_BYTES, most=MAX_BLOCK_BYTES
+                ),
+                number_of(req, "start", 0, least=0, most=headers.MAX_OFFSET // MIN_BLOCK_BYTES),
+                number_of(req, "limit", MAX_BLOCKS, most=MAX_BLOCKS),
+            )
+        except Refused as error:
+            raise self.native.refused(
+                device_of(req), upload_id, error.code, error.detail
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -327,6 +327,14 @@ class UploadService:
         idle_s = self.settings.idle_expiry_s - within_s
         self._expiry.soon(self._store.find(device, upload_id), idle_s)
 
+    def refuse_unless_open(self, device: str | None, upload_id: str) -> None:
+        """Raise what whoever sends or compares bytes of it is told.
+
+        Raises:
+            Refused: it is not there, or it takes no bytes.
+        """
+        refuse_unless_open(self._store.find(device, upload_id))
+
     def blocks(
         self,
         device: str | None,

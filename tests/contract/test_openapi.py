@@ -12,10 +12,13 @@ import pytest
 from jsonschema_rs import Draft202012Validator
 
 from edge_host.clock import rfc3339
+from ingest_server.app import Router
 from ingest_server.auth.tokens import claim_hash, new_claim
 from ingest_server.openapi import document as openapi
 from ingest_server.storage.interface import ClaimRecord
 from tests.support.ingest import CREATED_AT, ingest
+
+falcon.inspect.register_router(Router)(falcon.inspect.inspect_compiled_router)
 
 PAGE = Path(__file__).parents[2] / "docs" / "openapi.json"
 DOCUMENT = openapi.document()

@@ -108,4 +108,4 @@ def test_an_operator_is_answered_as_the_document_says_about_a_device_that_is_the
         more=("--phases", "coverage,fuzzing"),
     )
 
-    assert "23 passed" in said  # each of these routes
+    assert "36 passed" in said  # each of these routes

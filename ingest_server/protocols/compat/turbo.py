@@ -161,6 +161,11 @@ class _Complete:
         outcome = self._finish(req, record, in_order)
         say_outcome(resp, _document(self.uploads, self.uploads.fresh(record)), outcome)
 
+    def on_head(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+        """Say whether there is such an upload: here GET completes it, which HEAD must not."""
+        refuse_unless_there(self.uploads.find(req, upload_id))
+        resp.content_type, resp.stream = "application/json", iter(())
+
     def _assembled(self, record: UploadRecord, chunks: Sequence[_Chunk]) -> UploadRecord:
         """Return the upload that holds the chunks one after the other."""
         length = sum(chunk.length for chunk in chunks)

@@ -49,6 +49,19 @@ def test_only_what_makes_an_upload_is_put_together_of_others(line, cost):
 
 
 @pytest.mark.parametrize(
+    ("path", "cost"),
+    [
+        ("/v1/uploads", Cost.READING),
+        ("/v1/uploads/1/blocks", Cost.READING),
+        ("/v1/fleet/recordings/1/content", Cost.DOWNLOAD),
+        ("/v1/uploads/1", Cost.LIGHT),
+    ],
+)
+def test_head_costs_what_get_costs(path, cost):
+    assert cost_of(head(f"HEAD {path}")) is cost_of(head(f"GET {path}")) is cost
+
+
+@pytest.mark.parametrize(
     ("line", "fields", "small"),
     [
         ("PUT /v1/uploads/1/content", [f"Content-Length: {GATHERED_BYTES}"], True),
