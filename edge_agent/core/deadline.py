@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from math import floor
+from math import floor, inf
 
 from edge_agent.core.schedule import PriorityRule, Ranked
 from edge_agent.core.window import Moment
@@ -39,6 +39,27 @@ class Deadline:
         """Return the seconds that are left for what was found *age_s* ago; below 0: it is late."""
         age_s = min(age_s, _OLDEST_S)
         return self.by.next_after(local, age_s) - age_s
+
+
+class DueTimes:
+    """What `Deadline.due_in_s` says of one rule at one moment, for many ages one after the other.
+
+    What was found between two of the rule's times of day is due at the same one: of a hundred thousand the
+    calendar is asked for a few.
+    """
+
+    def __init__(self, rule: Deadline, local: datetime) -> None:
+        self._rule = rule
+        self._local = local
+        self._oldest_s = -inf
+        self._due_in_s = 0.0
+        """Of all that is at most so old, and was found before it is due."""
+
+    def due_in_s(self, age_s: float) -> float:
+        age_s = min(age_s, _OLDEST_S)
+        if not -self._due_in_s <= age_s <= self._oldest_s:
+            self._oldest_s, self._due_in_s = age_s, self._rule.due_in_s(self._local, age_s)
+        return self._due_in_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from edge_agent.core.groups import Role
 from edge_agent.core.upload import State
@@ -149,6 +150,11 @@ class Recording:
     """What it is to its group."""
 
     @property
+    def length(self) -> int:
+        """Bytes."""
+        return self.identity.length
+
+    @property
     def place(self) -> str:
         """Where it lies below the watched folder, with its name."""
         return place_below(self.watch, self.folder, self.name)
@@ -164,6 +170,25 @@ class Recording:
         return None if self.receipt is None else self.receipt.published_as
 
 
+class Brief(NamedTuple):
+    """What of a `Recording` rules ask, by the same names: a tenth of the time where a hundred thousand are read."""
+
+    seq: int
+    id: str
+    folder: str
+    name: str
+    watch: str
+    length: int
+    origin: str
+    seen_at: str
+    seen_s: int
+    is_seen_at_true: bool
+
+    @property
+    def place(self) -> str:
+        return place_below(self.watch, self.folder, self.name)
+
+
 def place_below(watch: str, folder: str, name: str) -> str:
     """Return where a file of the watched folder of that name lies below it."""
     if watch and (folder == watch or folder.startswith(f"{watch}/")):
@@ -171,7 +196,7 @@ def place_below(watch: str, folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def age_s(recording: Recording, *, running_s: int, now: datetime | None) -> int:
+def age_s(recording: Recording | Brief, *, running_s: int, now: datetime | None) -> int:
     """Return how long ago a recording was seen first: at least so long, where no clock says it exactly.
 
     The wall clock knows how long the device was off, and only the device's running time is right where

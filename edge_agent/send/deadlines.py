@@ -17,8 +17,8 @@ from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StoreError
 from edge_agent.base.local_zone import LOCAL
-from edge_agent.core.deadline import Deadline, Outlook, Waiting, Work
-from edge_agent.core.recording import Recording, age_s
+from edge_agent.core.deadline import Deadline, DueTimes, Outlook, Waiting, Work
+from edge_agent.core.recording import Brief, Recording, age_s
 from edge_agent.core.schedule import DUE, Note
 from edge_agent.send.link_policy import WORK, Foretold, LinkInUse
 from edge_agent.send.wanted_by import WantedBy
@@ -137,14 +137,17 @@ class Deadlines:
         """
         silent = self._activity.view().silent
         current, running_s = self._activity.current, self._store.running.now_s()
+        times: dict[int, DueTimes] = {}
         groups: dict[int, _Together] = {}
         for one, rule, group in self._wanted(wanted):
             if one.origin == "watch" and one.watch in silent:
                 continue
-            left = one.identity.length
+            left = one.length
             if current is not None and current.recording_id == one.id:
                 left = max(0, left - current.acknowledged)
-            due_in_s = rule.due_in_s(now, age_s(one, running_s=running_s, now=now))
+            if id(rule) not in times:  # by number: to hash a rule takes longer than all else here
+                times[id(rule)] = DueTimes(rule, now)
+            due_in_s = times[id(rule)].due_in_s(age_s(one, running_s=running_s, now=now))
             if group:
                 groups.setdefault(group, _Together()).add(one.seq, left, due_in_s)
             else:
@@ -153,10 +156,10 @@ class Deadlines:
             for seq, left in zip(files.seqs, files.lefts, strict=True):
                 yield Work(seq, left, files.due_in_s, group)
 
-    def _wanted(self, wanted: WantedBy) -> Iterator[tuple[Recording, Deadline, int]]:
+    def _wanted(self, wanted: WantedBy) -> Iterator[tuple[Brief, Deadline, int]]:
         after = 0
         while True:
-            page = self._store.in_states(*WORK, after_seq=after, limit=_PAGE)
+            page = self._store.briefs.page(*WORK, after_seq=after, limit=_PAGE)
             yield from wanted.of(page)
             if len(page) < _PAGE:
                 return

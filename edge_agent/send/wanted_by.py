@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from edge_agent.core.deadline import Deadline
-from edge_agent.core.recording import Recording, place_below
+from edge_agent.core.recording import Brief, Recording, place_below
 from edge_agent.core.schedule import Ranked
 from edge_agent.store.group_places import GroupPlaces
 from upload_protocol.groups import MAX_MEMBERS
+
+One = TypeVar("One", Recording, Brief)
 
 
 class WantedBy:
@@ -21,7 +24,7 @@ class WantedBy:
         self._brought: dict[tuple[int, int], bool] = {}
         """Number of a rule and of a group -> whether a file of the group fits."""
 
-    def of(self, page: Sequence[Recording]) -> Iterator[tuple[Recording, Deadline, int]]:
+    def of(self, page: Sequence[One]) -> Iterator[tuple[One, Deadline, int]]:
         """Yield each of *page* that has a deadline, with the first that counts, and its group.
 
         The group is 0 where the deadline is not one of whole groups, or the recording has none.
@@ -37,8 +40,8 @@ class WantedBy:
             if rule is not None:
                 yield one, rule, group if rule.is_of_groups else 0
 
-    def _first(self, one: Recording, group: int) -> Deadline | None:
-        what = Ranked(one.place, one.watch, one.identity.length)
+    def _first(self, one: Recording | Brief, group: int) -> Deadline | None:
+        what = Ranked(one.place, one.watch, one.length)
         for number, rule in enumerate(self._rules):
             if rule.fits(what) or (
                 rule.is_of_groups and group and self._brings(number, group, one)
@@ -46,7 +49,7 @@ class WantedBy:
                 return rule
         return None
 
-    def _brings(self, number: int, group: int, one: Recording) -> bool:
+    def _brings(self, number: int, group: int, one: Recording | Brief) -> bool:
         """Return whether a file of the group fits, be it sent and gone; all are in one watched folder."""
         if (number, group) not in self._brought:
             rule = self._rules[number]

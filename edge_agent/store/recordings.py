@@ -24,6 +24,7 @@ from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Found, Identity, Recording, Share
 from edge_agent.core.upload import PENDING, Event, State
+from edge_agent.store.briefs import Briefs
 from edge_agent.store.changes import Changes
 from edge_agent.store.command_log import CommandLog
 from edge_agent.store.database import Connection, Database
@@ -86,6 +87,7 @@ class Store:
         self.outbox = outbox
         self.notes = Notes(database)
         self.holdings = Holdings(database)
+        self.briefs = Briefs(database)
         self.changes = Changes(database, self.notes)
         self.given_up = GivenUp(database)
         self.running = RunningTime(self.notes, clock, boot_id)

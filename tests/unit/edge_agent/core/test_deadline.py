@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.core.deadline import Deadline, Waiting, Work
+from edge_agent.core.deadline import Deadline, DueTimes, Waiting, Work
 from edge_agent.core.schedule import PriorityRule, Ranked
 from edge_agent.core.window import Moment
 from tests.support.present import present
@@ -58,6 +58,41 @@ def test_summer_time_begins_and_ends_and_the_time_on_the_wall_counts(found, by, 
     assert deadline.due_in_s(found, 0) == left_s
     two_days_on = (found.astimezone(UTC) + timedelta(days=2)).astimezone(BERLIN)
     assert deadline.due_in_s(two_days_on, 48 * HOUR_S) == left_s - 48 * HOUR_S
+
+
+NIGHTS = st.sampled_from(
+    [
+        datetime(2026, 3, 30, 3, 0, tzinfo=BERLIN),
+        datetime(2026, 10, 26, 3, 0, tzinfo=BERLIN),
+        SUNDAY_22,
+    ]
+)
+
+
+@given(
+    NIGHTS,
+    st.sampled_from(["06:00", "02:30", "mon-fri 00:00", "sun 02:30"]),
+    st.lists(st.floats(0, 9 * 24 * HOUR_S), max_size=40),
+    st.booleans(),
+)
+def test_many_are_due_as_each_of_them_is_by_itself(now, by, ages, is_sorted):
+    deadline = Deadline(PriorityRule("*", 1), Moment.parse(by))
+    times = DueTimes(deadline, now)
+
+    for age_s in sorted(ages, reverse=True) if is_sorted else ages:
+        alone = deadline.due_in_s(now, age_s)
+        assert times.due_in_s(age_s) == pytest.approx(alone, abs=1e-3)
+
+
+def test_what_is_found_after_another_time_of_day_is_due_at_the_next_one():
+    times = DueTimes(Deadline(PriorityRule("*", 1), Moment.parse("21:00")), SUNDAY_22)
+
+    assert [times.due_in_s(age_s) for age_s in (5400, 3600, 3599, 0)] == [
+        -HOUR_S,
+        -HOUR_S,
+        23 * HOUR_S,
+        23 * HOUR_S,
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "6", "24:00", "06:60", "soon", "xyz 06:00", "06:00-07:00"])

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from edge_agent.core.recording import Brief
 from edge_agent.core.upload import PENDING, Event, State
 from edge_agent.store.recordings import NewEvent
 from tests.support.agent_store import found, plans, statements
@@ -14,10 +15,11 @@ def test_a_page_of_the_queue_is_read_by_index_and_nothing_is_sorted_but_that_pag
     with statements(database) as asked:
         store.in_states(*PENDING, after_seq=5, limit=3)
         store.latest(State.VERIFIED, State.KEPT, limit=3)
+        store.briefs.page(*PENDING, after_seq=5, limit=3)
         store.counts()
 
     on_recordings = [step for step in plans(database, asked) if "recording" in step]
-    assert len(on_recordings) == len(PENDING) + 2
+    assert len(on_recordings) == 2 * len(PENDING) + 2
     assert all("USING INDEX recording_by_state (state=?" in step for step in on_recordings)
 
 
@@ -37,6 +39,20 @@ def test_a_page_of_several_states_is_in_order_and_complete(store):
         numbers[5:]
     )
     assert seqs(store.in_states(State.STABLE)) == numbers[::2]
+
+
+def test_a_page_of_briefs_is_the_same_page_with_what_rules_ask_of_it(store):
+    all_of_them = store.add([found(b"%d" % number, watch="front") for number in range(7)])
+    for one in all_of_them[::2]:
+        store.advance(one, Event.SETTLED)
+
+    page = store.briefs.page(*PENDING, after_seq=all_of_them[1].seq, limit=3)
+
+    assert [one._asdict() | {"place": one.place} for one in page] == [
+        {name: getattr(one, name) for name in (*Brief._fields, "place")}
+        for one in store.in_states(*PENDING, after_seq=all_of_them[1].seq, limit=3)
+    ]
+    assert len(page) == 3
 
 
 @pytest.mark.parametrize("sign", [1, -1], ids=["oldest first", "newest first"])
