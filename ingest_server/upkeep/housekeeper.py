@@ -32,6 +32,9 @@ from ingest_server.uploads.store import UploadStore
 from upload_protocol.messages import Receipt
 
 EVERY_S = 60.0
+CLEAR_EVERY_S = 3600.0
+"""How soon what came to a bucket for uploads that have ended is cleared: what another server left when it was
+killed, and what a device stored by a link that was still good."""
 LOG_EVERY_S = 10.0
 """How soon the database's log is cut once a reader that held it has gone."""
 LOG_CUT_BYTES = 16 * 1024 * 1024
@@ -72,6 +75,8 @@ class Housekeeper:
         self._store = store
         self._uploads = uploads
         self._audit = audit
+        self._cleared_s = store.clock.now_s()
+        """When parts of ended uploads were last looked for."""
         self._disk_space = DiskSpace(store)
         self.retention = Retention(store, uploads.publisher, uploads.standings, self._file_removed)
         self._rot_told = 0
@@ -95,7 +100,7 @@ class Housekeeper:
 
     def _recover(self) -> Recovery:
         store = self._store
-        strays = recovery.clear_parts(store.state, store.blobs)
+        strays = self._clear_parts()
         lost = recovery.settle_lost(store.state, store.blobs)
         shortened, failed = recovery.shorten(store.state, store.blobs)
         for _ in range(lost + failed):
@@ -130,8 +135,8 @@ class Housekeeper:
                 if looks * LOG_EVERY_S >= EVERY_S:
                     looks = 0
                     self.keep_all()
-            except Refused as refused:
-                log.warning("housekeeping.failed", error=str(refused))
+            except (Refused, OSError) as error:
+                log.warning("housekeeping.failed", error=str(error))
             except Exception:
                 log.exception("housekeeping.failed")
 
@@ -166,6 +171,18 @@ class Housekeeper:
         self.keep_copy()
         if self.retention.is_due():
             self.remove_old()
+        if not self._mends_first and self._store.clock.now_s() - self._cleared_s >= CLEAR_EVERY_S:
+            self._clear_parts()
+
+    def _clear_parts(self) -> int:
+        """Look for parts of uploads that have ended; returns how many were nobody's.
+
+        Never while requests may begin an upload in a data folder: there, nothing tells one whose row is to come
+        from a stray.
+        """
+        strays = recovery.clear_parts(self._store.state, self._store.blobs)
+        self._cleared_s = self._store.clock.now_s()
+        return strays
 
     def cut_log(self) -> int:
         """Make the database's log small again if it is large; returns how large it still is."""

@@ -13,6 +13,7 @@ import pytest
 from ingest_server import cli
 from ingest_server.storage.interface import Claim
 from ingest_server.storage.s3.blobs import S3Blobs
+from ingest_server.upkeep import housekeeper
 from ingest_server.uploads.direct import MOST_SIGNED
 from tests.support.direct import ask_to_sign, at_store, done, signed
 from tests.support.postgres import postgres
@@ -211,6 +212,27 @@ def test_an_upload_that_is_over_takes_no_part(drone, data):
     assert at_store(part, data).status_code == 200
     assert refusal(done(drone, upload_id, part)) == (410, "upload-aborted")
     assert refusal(ask_to_sign(drone, upload_id, data, (0, PART))) == (410, "upload-aborted")
+
+
+def test_what_comes_by_a_link_after_the_end_of_its_upload_goes_and_no_part_of_an_open_one(
+    site, drone, place, data, monkeypatch
+):
+    keeper = site.server.parts.housekeeper
+    keeper.keep_all()  # what a start looks for is not it
+    ended, still = begun(drone), begun(drone)
+    [late] = signed(drone, ended, data, (0, PART))
+    [unreported] = signed(drone, still, data, (0, PART))
+    drone.delete(f"/v1/uploads/{ended}")
+    assert at_store(late, data).status_code == at_store(unreported, data).status_code == 200
+    assert len(keys_below(place, PIECES + ended)) == 1
+
+    monkeypatch.setattr(housekeeper, "CLEAR_EVERY_S", 0.0)
+    keeper.keep_all()
+
+    assert keys_below(place, PIECES + ended) == []
+    assert done(drone, still, unreported).json()["received"] == [[0, PART]]
+    assert put(drone, still, data[PART:], PART).status_code == 200
+    assert published(place, complete(drone, still, data).json()) == data
 
 
 def test_parts_that_are_never_reported_are_signed_up_to_a_number_and_then_go_through_the_server(
