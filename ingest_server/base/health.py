@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from http import HTTPStatus
 
-SERVES_ON = frozenset({"disk-full", "no-inodes"})
+SERVES_ON = frozenset({"disk-full", "no-inodes", "route-away"})
 """No new bytes, or no new files, are taken (507, with Retry-After). Completing, receipts, aborting and status work, and
-are what makes room again."""
+are what makes room again. Or what goes to the bucket of a rule is refused (503, with Retry-After), and nothing else."""
 
 
 def readiness_answer(codes: Sequence[str]) -> tuple[HTTPStatus, str]:

@@ -86,8 +86,23 @@ class StateUncertain(StateFailed):
     """The store ended in the middle of a commit: whether the transaction is stored, nobody knows yet."""
 
 
+class AwayError(OSError):
+    """A bucket cannot be used as it is: time, or a person, mends that, and nothing in it is lost meanwhile."""
+
+
+WHAT_AWAY_MEANS = (
+    "Uploads that go there are refused, and all others go on. The server tries again by itself"
+)
+"""Where the bucket is one that a rule leads to."""
+AWAY_RETRY_S = 30
+"""After that a client asks again: longer than a busy store is, since a person may have to see to it."""
+
+
 def refused_by_disk(error: OSError) -> Refused:
     """Return what a client is told when the disk did not take or give its bytes."""
+    if isinstance(error, AwayError):
+        detail = f"the place where this file is kept cannot be used now ({error.strerror or error})"
+        return Refused("server-busy", detail, retry_after_s=AWAY_RETRY_S)
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return Refused("storage-full", "the server's disk is full", retry_after_s=60)
     if error.errno == errno.EBUSY:  # a store of files that is another program's

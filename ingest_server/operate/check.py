@@ -10,7 +10,7 @@ from ingest_server.assembly.bytes_place import is_unused, left_places, look_at_p
 from ingest_server.assembly.command_data import enter
 from ingest_server.assembly.data_folder import DATABASE
 from ingest_server.config import ServerConfig
-from ingest_server.core.errors import Refused, ServerError
+from ingest_server.core.errors import WHAT_AWAY_MEANS, Refused, ServerError
 from ingest_server.core.routes import place_of
 from ingest_server.operate.commands import Commands, Parser, Parsers
 
@@ -82,10 +82,10 @@ class CheckCommand(Commands):
                     blobs.try_direct()
                     yield "OK", "direct", _direct(config, where)
         except ServerError as error:
-            yield "FAIL", "store", str(error)
+            yield "FAIL", "store", f"{error}{_meaning(place, error.__cause__)}"
             return
         except OSError as error:
-            yield "FAIL", "store", f"{where}: {error.strerror or error}"
+            yield "FAIL", "store", f"{where}: {error.strerror or error}{_meaning(place, error)}"
             return
         yield "OK", "store", f"{where} takes files, gives them back and removes them"
 
@@ -95,3 +95,9 @@ def _direct(config: ServerConfig, where: str) -> str:
     seen = f"{where} takes from devices what is signed, and nothing else"
     elsewhere = config.storage.presigned_endpoint
     return f"{seen}; that they reach it at {elsewhere} was not tried" if elsewhere else seen
+
+
+def _meaning(place: str | None, why: BaseException | None) -> str:
+    """Return what it means that the place of a rule could not be used; one that is another's stops a start."""
+    is_away = place is not None and isinstance(why, OSError)
+    return f". {WHAT_AWAY_MEANS}" if is_away else ""

@@ -229,6 +229,8 @@ def _parts(resumable: Resumable, device: str | None, concat: str) -> list[Upload
             status = resumable.receiver.status(device, upload_id)
             record = resumable.receiver.records.find(device, upload_id)
         except Refused as refused:
+            if refused.problem.retryable:
+                raise
             detail = f"the part {upload_id[:40]!r} is not there: {refused.detail}"
             raise DialectRefused(refused.code, detail, status="400 Bad Request") from refused
         if record.metadata.get(CONCAT) != "partial":

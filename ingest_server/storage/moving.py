@@ -64,6 +64,12 @@ class MovingBlobs(Blobs):
     def probe(self) -> None:
         self.now.probe()
 
+    def look_around(self) -> None:
+        self.now.look_around()
+
+    def away(self) -> list[str]:
+        return self.now.away()
+
     def try_out(self) -> Iterator[str]:
         return self.now.try_out()
 

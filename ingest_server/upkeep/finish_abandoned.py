@@ -103,7 +103,8 @@ class AbandonedUploads:
             except Refused as refused:  # its client is told when it asks
                 if self._stopping.is_set():
                     return
-                self._refused.add(record.id)
+                if refused.code != "server-busy":  # which ends by itself
+                    self._refused.add(record.id)
                 error = str(refused)
                 log.warning(
                     "upload.unpublished", upload_id=record.id, device_id=record.device, error=error

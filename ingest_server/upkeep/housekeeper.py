@@ -36,7 +36,7 @@ CLEAR_EVERY_S = 3600.0
 """How soon what came to a bucket for uploads that have ended is cleared: what another server left when it was
 killed, and what a device stored by a link that was still good."""
 LOG_EVERY_S = 10.0
-"""How soon the database's log is cut once a reader that held it has gone."""
+"""How soon the database's log is cut once a reader that held it has gone, and a bucket is seen to be away or back."""
 LOG_CUT_BYTES = 16 * 1024 * 1024
 """SQLite itself begins anew at 4 MiB; what is larger was held, or is one large transaction."""
 GIVEN_BACK_FROM_BYTES = 16 * 1024 * 1024
@@ -131,6 +131,7 @@ class Housekeeper:
         while not self._store.stopping.wait(LOG_EVERY_S):
             looks += 1
             try:
+                self._store.blobs.look_around()
                 self.cut_log()
                 if looks * LOG_EVERY_S >= EVERY_S:
                     looks = 0

@@ -36,8 +36,9 @@ class Readiness:
         self._storage: list[str] = []
 
     def codes(self, min_free_bytes: int) -> list[str]:
-        """Return what is wrong: ``database``, ``storage``, ``disk-full``, ``no-inodes``; or nothing."""
+        """Return what is wrong: ``database``, ``storage``, ``disk-full``, ``no-inodes``, ``route-away``; or nothing."""
         wrong = [] if self.database_writes(DATABASE_S) else ["database"]
+        wrong += ["route-away"] if self._blobs.away() else []
         wrong += self._storage_codes()
         try:
             is_full = self._blobs.free_bytes() < min_free_bytes

@@ -1,6 +1,7 @@
 """A server that dies between the last byte and its verification: the next start completes."""
 
 import base64
+import errno
 import hashlib
 import threading
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import pytest
 
 from ingest_server.app import make_app
 from ingest_server.auth.authentication import OpenAuth
-from ingest_server.core.errors import Refused
+from ingest_server.core.errors import AwayError, Refused
 from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.upkeep.finish_abandoned import AbandonedUploads
 from tests.support.core_site import CoreSite, InThread
@@ -402,4 +403,24 @@ def test_what_was_refused_is_not_read_each_hour(tmp_path):
 
     assert site.receiver.records.find("cam", upload_id).state == "open"
     assert left.look() == []
+    site.stop()
+
+
+def test_what_a_bucket_that_was_away_held_up_is_published_within_the_hour(tmp_path, monkeypatch):
+    def away(_):
+        raise AwayError(errno.EBUSY, "there is no such bucket")
+
+    site = CoreSite(tmp_path)
+    upload_id = site.create(length=5, metadata={"protocol": "tus"})
+    site.put(upload_id, 0, b"hello")
+    left = AbandonedUploads(site.receiver, CompatSettings())
+    with monkeypatch.context() as patch:
+        patch.setattr(site.blobs, "part_identity", away)
+        left.finish(left.look())
+    held = site.receiver.records.find("cam", upload_id).state
+
+    left.finish(left.look())
+
+    assert held == "open"
+    assert list(site.published().values()) == [b"hello"]
     site.stop()

@@ -137,7 +137,7 @@ class Server(Program):
         super().start()
         self.wait_until_ready()
 
-    def wait_until_ready(self, timeout_s: float = 30.0) -> None:
+    def wait_until_ready(self, timeout_s: float = 120.0) -> None:
         def is_ready() -> bool:
             assert self.child.ended() is None, f"the server ended:\n{self.end_of_log()}"
             return self.readiness() == http.client.OK

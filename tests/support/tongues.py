@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from types import MappingProxyType
 
 import httpx
@@ -205,6 +206,59 @@ class Turbo(Tongue):
         return client.get(f"/compat/turbo/upload/complete/{upload}", params={"md5": md5(file.data)})
 
 
+class DjangoInit(Tongue):
+    """Says how much there is, then brings chunks with a hash of each; the last one ends it."""
+
+    path = "/compat/django-init/upload"
+
+    def begin(self, client: httpx.Client, file: File) -> tuple[httpx.Response, int]:
+        told = {"file_name": file.name, "file_size": len(file.data), "hash_function": "SHA256"}
+        return client.post(f"{self.path}/init", data=told), 0
+
+    def id_in(self, answer: httpx.Response) -> str:
+        return str(answer.json()["unique_id"]).replace("-", "")
+
+    def next_range(self, file: File, gaps: RangeSet) -> ByteRange:
+        start = next(iter(gaps)).start // file.step * file.step
+        return self._chunk_at(file, start)
+
+    def send(
+        self, client: httpx.Client, upload: str, file: File, where: ByteRange
+    ) -> httpx.Response:
+        """Bring a chunk, and before it those whose bytes are there while nobody has checked their hash."""
+        answer = client.post(f"{self.path}/init", data={"unique_id": upload})
+        if not answer.is_success:
+            return answer
+        start = min(answer.json()["offset"], where.start)
+        while True:
+            chunk = self._chunk_at(file, start)
+            answer = self._send(client, upload, file, chunk)
+            if not answer.is_success or chunk.stop >= where.stop:
+                return answer
+            start = chunk.stop
+
+    def _send(
+        self, client: httpx.Client, upload: str, file: File, where: ByteRange
+    ) -> httpx.Response:
+        hashes = [
+            hashlib.sha256(file.data[at : at + file.step]).hexdigest()
+            for at in range(0, where.stop, file.step)
+        ]
+        known = {"unique_id": upload, "offset": where.start, "chunk_hash": hashes[-1]}
+        chain = reduce(
+            lambda so_far, one: hashlib.sha256((so_far + one).encode()).hexdigest(), hashes
+        )
+        told = {**known, "final_hash": chain} if where.stop == len(file.data) else known
+        return client.post(self.path, data=told, files=_part(file, where))
+
+    def finish(self, client: httpx.Client, upload: str, file: File) -> httpx.Response:
+        last = (len(file.data) - 1) // file.step * file.step
+        return self.send(client, upload, file, self._chunk_at(file, last))
+
+    def _chunk_at(self, file: File, start: int) -> ByteRange:
+        return ByteRange(start, min(start + file.step, len(file.data)))
+
+
 TONGUES: Mapping[str, Tongue] = MappingProxyType(
     {
         "native": Tongue(),
@@ -214,5 +268,6 @@ TONGUES: Mapping[str, Tongue] = MappingProxyType(
         "drf": Drf(),
         "django": Django(),
         "turbo": Turbo(),
+        "django-init": DjangoInit(),
     }
 )

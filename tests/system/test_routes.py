@@ -9,24 +9,29 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from ingest_server import cli
 from ingest_server.core.errors import StorageError
 from ingest_server.core.record import UploadRecord
 from ingest_server.storage.memory.state import MemoryState
+from ingest_server.storage.s3 import whereabouts
 from ingest_server.storage.s3.blobs import S3Blobs
 from ingest_server.storage.s3.bucket import Bucket
 from ingest_server.storage.s3.places import S3Places
 from ingest_server.upkeep.recovery import settle_lost
+from tests.support.core_site import new_key
 from tests.support.processes import toml
 from tests.support.s3_keys import content_of, keys_below, put_object
 from tests.support.s3_proxy import answer, proxy_to
 from tests.support.seaweed import seaweed
 from tests.support.secured import complete, create, put, secured, upload
+from tests.support.tongues import TONGUES, File
 from tests.support.visitors import add_user, visitor
 
 pytestmark = pytest.mark.slow
 MIB = 1024 * 1024
+DIALECTS = [name for name in TONGUES if name not in {"native", "tus", "ietf"}]
 DATA = os.urandom(9 * MIB)
 
 
@@ -228,18 +233,90 @@ def test_a_bucket_that_is_away_stops_its_own_uploads_and_nothing_else(field, sto
             receipt = upload(camera, b"of the camera", name="c.mp4")
             site.server.parts.housekeeper._term = None
             site.server.parts.housekeeper.keep_all()
+            site.server.parts.housekeeper._store.blobs.look_around()
             ready, state = camera.get("/readyz"), site.state.get(begun).state
             proxy.clear()
+            site.server.parts.housekeeper._store.blobs.look_around()
+            ready_again = camera.get("/readyz")
             put(drone, begun, DATA[8 * MIB :], start=8 * MIB)
             late = complete(drone, begun, DATA).json()
         stored = field.content(late["published_as"])
 
-    answers = [one.json() for one in (refused, refused_create, again, status)]
-    assert {one["code"] for one in answers} == {"storage-failed"}
-    assert all("the store's key may not do this" in one["detail"] for one in answers)
+    answers = (refused, refused_create, again, status)
+    assert {refusal(one) for one in answers} == {(503, "server-busy", "30")}
+    assert all("the store's key may not do this" in one.json()["detail"] for one in answers)
     assert receipt["published_as"].startswith("cam-1/")
-    assert (ready.status_code, state) == (200, "open")
+    assert (ready.status_code, ready.text, state) == (200, "route-away\n", "open")
+    assert ready_again.text == "ok\n"
     assert stored == DATA
+
+
+def refusal(answer):
+    return answer.status_code, answer.json()["code"], answer.headers.get("Retry-After")
+
+
+def test_a_server_starts_without_the_bucket_of_a_rule_and_takes_it_up_when_it_is_there(
+    field, store, capsys, monkeypatch
+):
+    monkeypatch.setattr(whereabouts, "RETRY_S", 0.0)
+    late = f"late-{secrets.token_hex(4)}"
+    rule = field.rule(bucket=late)
+    place = field.own.sibling(f"s3://{late}/{field.other.prefix}")
+    field.other = place
+    code, checked = run(field, capsys, "check", rules=[rule])
+    with field.server(rule, protocols={"compat": DIALECTS}) as site, capture_logs() as logs:
+        drone, camera = site.device("drone-1"), site.device("cam-1")
+        data = os.urandom(1000)
+        files = {name: File(f"{name}.mp4", os.urandom(1000), new_key(), 1000) for name in TONGUES}
+        refused = {name: tongue.begin(drone, files[name])[0] for name, tongue in TONGUES.items()}
+        receipt = upload(camera, b"of the camera", name="c.mp4")
+        ready = camera.get("/readyz")
+        make_bucket(place)
+        taken = {name: tongue.begin(drone, files[name])[0] for name, tongue in TONGUES.items()}
+        late_receipt = upload(drone, data, name="d.mp4")
+        ready_again = camera.get("/readyz")
+
+    why = "there is no such bucket: make it, or name another"
+    means = (
+        "Uploads that go there are refused, and all others go on. The server tries again by itself"
+    )
+    assert code == 1
+    assert checked[-1].startswith(f"FAIL  store     cannot use {place}: {why}")
+    assert checked[-1].endswith(means)
+    assert {one.status_code for one in refused.values()} == {503}
+    assert {one.headers["Retry-After"] for one in refused.values()} == {"30"}
+    assert [name for name, one in refused.items() if why not in one.text] == []
+    assert receipt["published_as"].startswith("cam-1/")
+    assert (ready.status_code, ready.text) == (200, "route-away\n")
+    assert {one.status_code // 100 for one in taken.values()} == {2}
+    assert field.content(late_receipt["published_as"]) == data
+    assert ready_again.text == "ok\n"
+    assert [one["place"] for one in logs if one["event"] == "route.back"] == [str(place)]
+
+
+def test_a_bucket_that_is_another_servers_when_it_comes_back_takes_nothing(
+    field, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(whereabouts, "RETRY_S", 0.0)
+    late = f"late-{secrets.token_hex(4)}"
+    other = Field(tmp_path / "other", field.store, late)
+    field.other = other.own = field.own.sibling(f"s3://{late}/raw")
+    with field.server(field.rule(bucket=late)) as site:
+        drone = site.device("drone-1")
+        before = create(drone, name="a.mp4", length=1)
+        make_bucket(other.own)
+        with other.server():
+            pass
+        after = create(drone, name="a.mp4", length=1)
+
+    assert refusal(before) == refusal(after) == (503, "server-busy", "30")
+    assert "is in use by another server" in after.json()["detail"]
+    assert keys_below(other.own, ".ingest-server/begun/") == []
+
+
+def make_bucket(place):
+    with closing(Bucket(place)) as asked:
+        asked._ask("create_bucket", place.bucket)
 
 
 @pytest.fixture

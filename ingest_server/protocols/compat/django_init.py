@@ -65,6 +65,8 @@ class _Init:
             try:
                 record = self.uploads.find(req, unique_id)
             except Refused as refused:
+                if refused.problem.retryable:
+                    raise  # nobody knows whether there is one
                 raise DialectAnswer(400, ["File does not exist"]) from refused
         else:
             record = self._begin(req, form)
@@ -136,6 +138,8 @@ class _Chunks:
         try:
             record = self.uploads.find(req, chunk.unique_id)
         except Refused as refused:
+            if refused.problem.retryable:
+                raise
             raise _no_such_file() from refused
         records = self.uploads.receiver.records
         seen = records.note(record.id, f"{chunk_chain.CHUNK}{chunk.offset}")

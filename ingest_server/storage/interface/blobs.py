@@ -87,6 +87,14 @@ class Blobs(PublishedBlobs, Protocol):
         """Store a byte durably and remove it again."""
         ...
 
+    def look_around(self) -> None:
+        """Find out which places that rules lead to can be used now; called every few seconds."""
+        return
+
+    def away(self) -> list[str]:
+        """Return one sentence for each place of a rule that cannot be used now; asks nobody."""
+        return []
+
     def try_out(self) -> Iterator[str]:
         """Do all that will be asked of the store; yield what it does not do, and what that means.
 

@@ -63,10 +63,18 @@ class S3Blobs(PublishedObjects):
             StorageError: it cannot; one sentence says why and what to do.
         """
         try:
-            self._bucket.look()
-            self.probe()
+            self.try_use()
         except OSError as error:
             raise StorageError(f"cannot use {self.place}: {error.strerror or error}") from error
+
+    def try_use(self) -> None:
+        """Look whether the place can be used.
+
+        Raises:
+            OSError: it cannot.
+        """
+        self._bucket.look()
+        self.probe()
 
     def close(self) -> None:
         self._bucket.close()

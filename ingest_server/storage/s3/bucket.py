@@ -40,6 +40,7 @@ from botocore.exceptions import (
 from botocore.httpsession import URLLib3Session
 
 from edge_host.clock import SystemClock
+from ingest_server.core.errors import AwayError
 from ingest_server.storage.interface import Link
 from ingest_server.storage.s3.place import Place
 from ingest_server.storage.silence import Silence, SilentError
@@ -81,19 +82,19 @@ _TAKEN = (TakenError, errno.EEXIST, "another object is there")
 _FULL = (OSError, errno.ENOSPC, "the store is full ({code}: {message})")
 _UNKNOWN = (UnknownCallError, errno.ENOSYS, "the store does not have this call")
 _REFUSED = (
-    PermissionError,
+    AwayError,
     errno.EACCES,
     "the store's key may not do this ({message}): it needs to list, get, put and delete objects, "
     "and to list and abort uploads of parts",
 )
 _WRONG_KEY = (
-    PermissionError,
+    AwayError,
     errno.EACCES,
     "the store does not take the key ({code}): see [storage] credentials_file, or AWS_ACCESS_KEY_ID "
     "and AWS_SECRET_ACCESS_KEY",
 )
 _ELSEWHERE = (
-    OSError,
+    AwayError,
     errno.EINVAL,
     "the bucket is in another region ({message}): set [storage] region",
 )
@@ -124,13 +125,13 @@ _KINDS: Mapping[str, tuple[type[OSError], int, str]] = MappingProxyType(
         "SignatureDoesNotMatch": _WRONG_KEY,
         "ExpiredToken": _WRONG_KEY,
         "RequestTimeTooSkewed": (
-            OSError,
+            AwayError,
             errno.EINVAL,
             "this machine's clock differs from the store's by more than that allows ({message}): set it",
         ),
         "NoSuchBucket": (
-            FileNotFoundError,
-            errno.ENOENT,
+            AwayError,
+            errno.EBUSY,
             "there is no such bucket: make it, or name another ([storage] blobs, or bucket of a [[route]])",
         ),
         "PermanentRedirect": _ELSEWHERE,
@@ -560,7 +561,7 @@ def _as_os_errors(about: str) -> Iterator[None]:
     except SilentError:
         raise OSError(errno.EBUSY, "it says nothing, and one request tries it already") from None
     except NoCredentialsError as error:
-        raise PermissionError(
+        raise AwayError(
             errno.EACCES,
             "no key for the store was found: set [storage] credentials_file, or AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY",
