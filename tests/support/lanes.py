@@ -80,8 +80,8 @@ class Lanes(Lane):
     url: str | None = None
     """Of a server to reach through sockets; None: the scene's, without."""
 
-    def _open(self) -> None:
-        super()._open()
+    def open(self) -> None:
+        super().open()
         if self.url is not None:
             self.transport.close()
             self.transport = self._another()
