@@ -66,7 +66,7 @@ class Database:
         A damaged file is moved aside and made anew. ``migrations[n]`` leads from version n to n + 1;
         an older database is copied to ``NAME.v<n>`` before the first of them runs. *reserve* is given
         up piece by piece where its disk is too full for that. Where there is none, and never was a
-        database, this one is in memory until `settle` finds room.
+        database, this one is in memory until `settle` can write it down.
 
         Raises:
             StoreTooNewError: written by a newer version.
@@ -85,9 +85,18 @@ class Database:
             try:
                 connection, moved = database_file.opened(path, migrations, now)
                 return cls(connection, moved_aside=moved, reserve=reserve)
-            except StoreError:
-                if reserve is None or not reserve.write_failed() or not reserve.give_up_piece():
+            except StoreTooNewError:
+                raise
+            except StoreError as error:
+                if reserve is None:
                     raise
+                if reserve.write_failed() and reserve.give_up_piece():
+                    continue
+                if not database_file.was_never(path):
+                    raise
+                database_file.tell_in_memory(path, str(error))
+                connection = database_file.in_memory(path, migrations)
+                return cls(connection, reserve=reserve, to_be_at=path)
 
     @property
     def is_durable(self) -> bool:

@@ -3,11 +3,15 @@
 The database and the recordings often share one card. When a recorder has filled it, nothing can be
 written down, so nothing may be let go, and only a person could make room. What is held here is given up
 for that, in pieces, each in the moment before it is needed: the recorder takes what lies free for long.
+
+A disk can be full of files as well, with room for bytes: the database is two files more while it is open.
+And a quota leaves no room where the disk has some, so that whether there is any is tried.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -24,11 +28,20 @@ PIECE_BYTES = 256 * 1024
 """More than any transaction of ours takes."""
 _ENOUGH_BYTES = 4 * PIECE_BYTES
 """Free: nothing needs to be given up."""
+_FILES = tuple(f"{NAME}.{number}" for number in range(1, 5))
+"""Empty ones: for the two that the database is while it is open, for the control socket, and one more."""
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def _free_in(folder: Path) -> int:
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize
+
+
+def _files_free_in(folder: Path) -> int | None:
+    """Return how many files more fit in; None: their number has no limit."""
+    found = os.statvfs(folder)
+    return found.f_favail if found.f_files else None
 
 
 class Reserve:
@@ -59,6 +72,8 @@ class Reserve:
         """Take what is not held, if twice that much is free; where it cannot be had, go on without."""
         self.written()  # somebody may have made room, and nobody has written since
         with self._lock, contextlib.suppress(OSError):
+            self._take_files()
+        with self._lock, contextlib.suppress(OSError):
             if self.is_in_need or self.held_bytes >= RESERVE_BYTES:
                 return
             if self._free(self._folder) < 2 * RESERVE_BYTES:
@@ -69,28 +84,67 @@ class Reserve:
             finally:
                 os.close(fd)
 
+    def _take_files(self) -> None:
+        free = _files_free_in(self._folder)
+        if free is None or free < 2 * len(_FILES):
+            return
+        for name in _FILES:
+            path = self._folder / name
+            if not path.exists():
+                path.touch(0o600)
+
     def has_room_for(self, length: int) -> bool:
         """Return whether so many bytes are free, beside what is held."""
         return self._free_bytes() >= length
 
     def before_write(self) -> None:
         """Give up a piece if writing has failed and nothing is free."""
-        if self.is_in_need and self._free_bytes() < PIECE_BYTES:
+        if self.is_in_need and not self._takes(PIECE_BYTES):
             self.give_up_piece()
 
     def write_failed(self) -> bool:
-        """Say that the store could not be written; return whether that was for want of room."""
-        if self._free_bytes() < PIECE_BYTES:
+        """Say that the store could not be opened or written; return whether that was for want of room."""
+        if not self._takes(PIECE_BYTES) or not self._takes_a_file():
             self._need(is_in_need=True)
         return self.is_in_need
 
     def written(self) -> None:
         """Say that the store was written."""
-        if self.is_in_need and self._free_bytes() >= _ENOUGH_BYTES:
+        if self.is_in_need and self._takes(_ENOUGH_BYTES) and self._takes_a_file():
             self._need(is_in_need=False)
+
+    def _takes(self, length: int) -> bool:
+        """Return whether so many bytes can be written: as far as the disk says, and as far as a quota lets us."""
+        if self._free_bytes() < length:
+            return False
+        with self._lock:
+            held = self.held_bytes
+            if held == 0:
+                return True  # as far as anybody can tell
+            try:
+                fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    os.posix_fallocate(fd, held, length)
+                finally:
+                    os.ftruncate(fd, held)
+                    os.close(fd)
+            except OSError as error:
+                return error.errno not in _NO_ROOM
+            return True
+
+    def _takes_a_file(self) -> bool:
+        try:
+            return _files_free_in(self._folder) != 0
+        except OSError:
+            return True
 
     def give_up_piece(self) -> bool:
         """Give up some of it; return whether there was any."""
+        if not self._takes_a_file():
+            if self._give_up_files():
+                return True
+            if self._takes(PIECE_BYTES):
+                return False  # it is not bytes that are wanting
         with self._lock:
             held = self.held_bytes
             if held == 0:
@@ -106,6 +160,17 @@ class Reserve:
             except OSError:
                 return False
             return True
+
+    def _give_up_files(self) -> bool:
+        """Give up all that are held: one alone is no help."""
+        with self._lock:
+            held = [path for name in _FILES if (path := self._folder / name).exists()]
+            try:
+                for path in held:
+                    path.unlink()
+            except OSError:
+                return False
+            return bool(held)
 
     def _need(self, *, is_in_need: bool) -> None:
         if self.is_in_need == is_in_need:

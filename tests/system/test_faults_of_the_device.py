@@ -1,5 +1,6 @@
 """The device's own disk is full, or read-only, or is written to by two: what that stops, and what not."""
 
+import contextlib
 import os
 import resource
 import shutil
@@ -89,6 +90,36 @@ def test_a_full_card_with_recordings_and_state_is_sent_and_freed_without_a_perso
     assert held.st_mode & 0o777 == 0o600
     (said,) = [one for one in here.agent.log() if one.get("event") == "state.full"]
     assert said["action"].startswith("goes on with what it has held back; make room")
+
+
+def test_a_card_that_takes_no_more_files_is_sent_and_freed_without_a_person(tmp_path):
+    with (
+        small_disk(tmp_path / "card", size="48m", inodes=60) as disk,
+        site(tmp_path, retention={"delete": "after_verified"}) as here,
+    ):
+        here.agent.media, here.agent.state_dir = disk.path / "media", disk.path / "state"
+        here.agent.media.mkdir()
+        here.agent.configure(
+            **{"": {"state_dir": here.agent.state_dir}, "watch": {"folder": here.agent.media}}
+        )
+        here.agent.start()
+        wait_for(lambda: here.agent.state_if_any().get("state") == "idle", "it runs")
+        here.agent.stop()  # which leaves the database one file instead of three
+        for number in range(3):
+            (here.agent.media / f"{number}.mp4").write_bytes(os.urandom(1000))
+        with contextlib.suppress(OSError):
+            for number in range(100):
+                (disk.path / f"other-{number}").touch()
+        assert (os.statvfs(disk.path).f_favail, number > 20) == (0, True)
+        assert shutil.disk_usage(disk.path).free > 16 * MB
+
+        here.agent.start()
+        here.wait_until_published(3)
+        wait_for(lambda: not os.listdir(here.agent.media), "all are let go")
+        wait_for(
+            lambda: "state_full" not in here.agent.state_if_any().get("problems", ["state_full"]),
+            "it needs no reserve any more",
+        )
 
 
 def test_a_start_on_a_full_disk_sends_all_the_same_and_says_so(tmp_path):

@@ -120,6 +120,73 @@ def test_on_a_full_disk_one_write_fails_and_the_next_ones_work_beside_a_recorder
     store.close()
 
 
+def test_a_store_is_opened_on_a_disk_that_takes_no_more_files_with_those_that_were_held_back(
+    tmp_path,
+):
+    with small_disk(tmp_path / "state", size="24m", inodes=40) as disk:
+        first = Reserve(disk.path)
+        first.take()
+        store = open_store(disk, first)
+        store.outbox.tell(*events(20))
+        store.close()
+        fill_with_files(disk)
+
+        with pytest.raises(StoreError, match="unable to open"):
+            open_store(disk, None)
+
+        reserve = Reserve(disk.path)
+        store = open_store(disk, reserve)
+        store.outbox.tell(*events(1))
+        assert len(store.outbox.undelivered(limit=100)) == 21
+        assert reserve.held_bytes == RESERVE_BYTES
+        store.close()
+        for number in range(20):
+            (disk.path / f"empty-{number}").unlink()
+        reserve.take()
+        assert not reserve.is_in_need
+        assert sorted(one.name for one in disk.path.glob("agent.reserve.*")) == [
+            f"agent.reserve.{number}" for number in range(1, 5)
+        ]
+
+
+def fill_with_files(disk):
+    """Take every file that fits, with room for bytes left."""
+    number = 0
+    try:
+        while True:
+            (disk.path / f"empty-{number}").touch()
+            number += 1
+    except OSError:
+        assert number > 20
+
+
+def test_whether_there_is_room_is_tried_where_the_disk_has_some_that_a_quota_does_not_let_us_have(
+    disk,
+):
+    reserve = Reserve(disk.path, free=Room(10 * RESERVE_BYTES))
+    reserve.take()
+    store = open_store(disk, reserve)
+    store.outbox.tell(*events(1))
+    disk.fill()
+
+    failed = 0
+    for _ in range(30):
+        fill_at_once(disk)
+        try:
+            store.outbox.tell(*events(20))
+        except StoreError:
+            failed += 1
+
+    assert failed == 1
+    assert reserve.is_in_need
+    assert 0 < reserve.held_bytes < RESERVE_BYTES
+    disk.make_room()
+    (disk.path / "recorder").unlink()
+    store.outbox.tell(*events(1))
+    assert not reserve.is_in_need
+    store.close()
+
+
 def test_a_store_is_opened_on_a_full_disk_with_what_was_held_back(disk):
     first = Reserve(disk.path)
     first.take()
@@ -136,3 +203,22 @@ def test_a_store_is_opened_on_a_full_disk_with_what_was_held_back(disk):
     store.outbox.tell(*events(1))
     assert len(store.outbox.undelivered(limit=100)) == 21
     store.close()
+
+
+def test_a_first_start_without_room_that_only_the_try_tells_of_is_in_memory_until_there_is_some(
+    disk,
+):
+    disk.fill()
+
+    store = open_store(disk, Reserve(disk.path, free=Room(10 * RESERVE_BYTES)))
+    store.outbox.tell(*events(3))
+    assert not store.is_durable
+    assert not store.settle()
+
+    disk.make_room()
+    assert store.settle()
+    assert store.is_durable
+    store.close()
+    again = open_store(disk, None)
+    assert len(again.outbox.undelivered(limit=100)) == 3
+    again.close()
