@@ -53,7 +53,7 @@ SERVER = (
         "contract/storage/test_two_services.py",
         "contract/native",
         "contract/tus",
-        "contract/test_rufh.py",
+        "contract/rufh",
         "system/test_metrics.py",
         "system/test_partial.py",
         "system/test_webhooks.py",

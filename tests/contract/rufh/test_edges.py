@@ -43,9 +43,6 @@ def digest(name: str, data: bytes) -> str:
     return f"{name}=:{base64.b64encode(value).decode()}:"
 
 
-# Versions.
-
-
 @pytest.mark.parametrize("version", ["6", "8", "9", "9;a=1"])
 def test_a_version_that_is_spoken_here_is_answered_in(client, version):
     named = {INTEROP: version}
@@ -119,9 +116,6 @@ def test_bytes_for_a_complete_upload_are_refused_as_the_version_has_it(client, v
     assert (answer.status_code, answer.json()["type"]) == (400, PROBLEM_TYPES + kind)
 
 
-# The offset, and refused creations.
-
-
 def test_the_offset_is_told_by_get_as_by_head(client):
     url = create(client, DATA[:7], "?0").headers["Location"]
 
@@ -169,9 +163,6 @@ def test_a_creation_without_a_credential_says_it_too():
             answer = create(client)
 
     assert (answer.status_code, answer.headers["Upload-Complete"]) == (401, "?0")
-
-
-# Digests.
 
 
 def test_a_digest_field_describes_the_file_only_where_no_other_content_is_sent(client):
