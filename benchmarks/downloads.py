@@ -160,9 +160,6 @@ def _bring(sender: Asker) -> str:
     return upload
 
 
-# The readers, in a process of their own.
-
-
 class Load:
     """The readers, as who measures sees them."""
 

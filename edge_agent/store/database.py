@@ -15,7 +15,7 @@ from typing import Self
 
 import structlog
 
-from edge_agent.base.errors import StoreError
+from edge_agent.base.errors import StoreError, StoreTooNewError
 from edge_agent.store import database_file
 from edge_agent.store.database_file import Connection
 from edge_agent.store.reserve import PIECE_BYTES, Reserve

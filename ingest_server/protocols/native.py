@@ -250,9 +250,6 @@ class _Complete:
             _send(resp, outcome.to_json())
 
 
-# Reading requests.
-
-
 def _where(req: falcon.Request, length: int) -> ContentRange:
     value = req.get_header(headers.CONTENT_RANGE)
     if value is None:
@@ -275,9 +272,6 @@ def _content_digest(req: falcon.Request) -> Digest | None:
         return None if value is None else parse_digest(value)
     except DigestError as error:
         raise Refused("malformed-request", f"{headers.CONTENT_DIGEST}: {error}") from error
-
-
-# Writing answers.
 
 
 def _send(
