@@ -76,9 +76,6 @@ def completions(stage):
     return [one.event.data["revision"] for one in stage.server.state.outbox.listing()]
 
 
-# what is held back
-
-
 def test_the_smallest_that_says_most_arrives_first(stage):
     for name in ("a.mp4", "a.lrv", "a.srt", "a.thm"):
         stage.lane.record(name, os.urandom(1000))
@@ -156,9 +153,6 @@ def test_the_owners_priority_is_no_reason_to_send_an_original_that_waits_for_a_f
 
     assert stage.lane.now(telemetry).state is State.VERIFIED
     assert stage.lane.now(video).state is State.STABLE
-
-
-# what is told
 
 
 def test_a_group_is_told_of_after_the_quiet_time_and_once(stage):

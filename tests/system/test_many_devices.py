@@ -94,9 +94,6 @@ def assert_serves(connect) -> None:
         assert peer.answer().json["received"] == [[0, 11]]
 
 
-# One too many.
-
-
 def test_an_upload_past_the_number_is_told_to_come_back_at_once_and_sends_nothing(site):
     with running_uploads(site) as found, site() as peer:
         upload_id = created(peer)
@@ -152,9 +149,6 @@ def test_an_upload_that_stalls_makes_room_in_time(tmp_path):
         assert [peer.answer().status for peer, _ in found] == [408, 408]
 
         assert_serves(lambda: Peer(server.address))
-
-
-# Slow ones.
 
 
 @pytest.mark.parametrize(
@@ -342,9 +336,6 @@ def test_a_stop_closes_those_who_get_to_wait_for_their_turn_while_it_stops():
         finally:
             observer.go_on.set()
             go_on.set()
-
-
-# Of one device.
 
 
 def test_a_device_has_its_number_of_requests_at_once(tmp_path):

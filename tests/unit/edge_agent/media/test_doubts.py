@@ -143,9 +143,6 @@ def test_a_verified_file_that_nobody_touched_is_not_doubted(folder):
     assert folder.doubts == 0
 
 
-# What is found of them.
-
-
 def recorded(lane: Lane, name: str, data: bytes, *, is_kept: bool) -> Recording:
     recording = lane.record(name, data)
     lane.run()
