@@ -26,8 +26,8 @@ from typing import Any, Self
 import boto3
 
 from benchmarks import machine, many_devices, straight
+from benchmarks.load_client import Case, Client
 from benchmarks.machine import cpu_s
-from benchmarks.peers import Case, Client
 from demo.ports import LOOPBACK
 from tests.support.postgres import postgres
 from tests.support.processes import Server

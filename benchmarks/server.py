@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import peers
+from benchmarks.load_client import Case, Client, NoTlsClientError
 from benchmarks.machine import MB, describe
-from benchmarks.peers import Case, Client, Ours, Peer, Speed
+from benchmarks.peers import Ours, Peer, Speed
 from demo.ports import LOOPBACK
 from tests.support.certificates import Authority
 
@@ -86,7 +87,7 @@ def main() -> int:
 def _over_tls(folder: Path, rounds: int) -> None:
     try:
         client = Client(folder, with_tls=True)
-    except peers.NoTlsClientError as error:
+    except NoTlsClientError as error:
         print(f"left out: TLS, for want of OpenSSL's headers: {error}", flush=True)
         return
     authority = Authority(folder / "ca")

@@ -23,8 +23,8 @@ from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from benchmarks.load_client import INSTALL_OPENSSL
 from benchmarks.machine import GB, MB, describe
-from benchmarks.peers import INSTALL_OPENSSL
 from demo.ports import LOOPBACK
 from ingest_server.front.tls import TlsFiles, server_context
 from tests.support.certificates import Authority, Pair
