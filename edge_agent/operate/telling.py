@@ -12,6 +12,7 @@ from edge_agent.net.link_monitor import LinkMonitor
 from edge_agent.net.way import Way
 from edge_agent.operate.agent_commands import AgentCommands
 from edge_agent.report.host_facts import host_facts
+from edge_agent.report.own_run import OwnRun
 from edge_agent.report.reporter import Reporter
 from edge_agent.report.state_document import StateDocuments
 from edge_agent.send.report_wiring import make_server_reports
@@ -35,34 +36,31 @@ class Telling:
         way: Way,
         link: LinkMonitor,
     ) -> None:
-        run_id = secrets.token_hex(8)
+        run = OwnRun(settings.device_id, boot_id, run_id=secrets.token_hex(8))
 
         def about() -> dict[str, Any]:
             return {"version": own_version(), "host": host_facts(), **commands.about()}
 
         self.reporter = Reporter(
             settings.mqtt,
-            settings.device_id,
+            run,
             store,
             snapshot=snapshots,
             activity=activity,
             clock=clock,
-            boot_id=boot_id,
-            run_id=run_id,
             jitter=secrets.SystemRandom().random,
             about=about,
             port=commands.port,
         )
         self.reports = make_server_reports(
             settings,
+            run,
             store,
             activity,
             clock,
             snapshot=snapshots,
             about=about,
             way=way,
-            boot_id=boot_id,
-            run_id=run_id,
             link=link,
             port=commands.port,
         )

@@ -31,6 +31,7 @@ from edge_agent.report.heard import (
 )
 from edge_agent.report.heard_queue import HeardQueue
 from edge_agent.report.mqtt_client import MqttClient
+from edge_agent.report.own_run import OwnRun
 from edge_agent.report.payloads import Topics, encode, offline
 from edge_agent.report.timing import Timing, reconnect_wait_s
 from edge_agent.store.recordings import Store
@@ -52,25 +53,22 @@ class BrokerSession:
     def __init__(
         self,
         settings: MqttSettings,
-        device_id: str,
+        run: OwnRun,
         store: Store,
         *,
         activity: Activity,
         clock: Clock,
-        boot_id: str,
-        run_id: str,
         jitter: Callable[[], float],
         timing: Timing,
         wake: Callable[[], None],
     ) -> None:
         self._settings = settings
-        self._client_id = f"edgeup-{device_id}"
-        self._status_topic = Topics.of(settings.topic_prefix, device_id).status
+        self._client_id = f"edgeup-{run.device_id}"
+        self._status_topic = Topics.of(settings.topic_prefix, run.device_id).status
         self._store = store
         self._activity = activity
         self._clock = clock
-        self._boot_id = boot_id
-        self._run_id = run_id
+        self._run = run
         self._jitter = jitter
         self._timing = timing
         self._wake = wake
@@ -114,7 +112,7 @@ class BrokerSession:
         """
         note = self._store.notes.get(_FALLBACK)
         if isinstance(note, dict):
-            if note.get("boot_id") != self._boot_id:
+            if note.get("boot_id") != self._run.boot_id:
                 note = {**note, "starts_left": note.get("starts_left", 0) - 1}
                 self._store.notes.put(_FALLBACK, note)
             self._fallback = note
@@ -213,11 +211,13 @@ class BrokerSession:
             return
         self._address = str(login.address)
         self._is_v5 = not self._is_guessing and not remembers_fallback(
-            self._fallback, self._address, boot_id=self._boot_id, now_s=now_s
+            self._fallback, self._address, boot_id=self._run.boot_id, now_s=now_s
         )
         number = self.number
         will = encode(
-            offline(boot_id=self._boot_id, run_id=self._run_id, session=number, reason="lost")
+            offline(
+                boot_id=self._run.boot_id, run_id=self._run.run_id, session=number, reason="lost"
+            )
         )
         self._session = MqttClient(
             login,
@@ -306,7 +306,7 @@ class BrokerSession:
     def _remember_fallback(self, now_s: float) -> None:
         log.info("broker.fell_back", protocol="3.1.1")
         self._fallback = fallback_note(
-            self._address, boot_id=self._boot_id, now_s=now_s, timing=self._timing
+            self._address, boot_id=self._run.boot_id, now_s=now_s, timing=self._timing
         )
         try:
             self._store.notes.put(_FALLBACK, self._fallback)

@@ -14,6 +14,7 @@ from edge_agent.base.reasons import ProblemCode
 from edge_agent.report import payloads
 from edge_agent.report.broker_session import BrokerSession
 from edge_agent.report.outgoing import Outgoing
+from edge_agent.report.own_run import OwnRun
 from edge_agent.report.refusals import Refusals
 from edge_agent.report.timing import Timing
 from edge_host.clock import rfc3339
@@ -32,8 +33,7 @@ class OwnStatus:
         *,
         topic: str,
         clock: Clock,
-        boot_id: str,
-        run_id: str,
+        run: OwnRun,
         timing: Timing,
     ) -> None:
         self._connection = connection
@@ -41,8 +41,7 @@ class OwnStatus:
         self._refusals = refusals
         self._topic = topic
         self._clock = clock
-        self._boot_id = boot_id
-        self._run_id = run_id
+        self._run = run
         self._timing = timing
         self._is_returning = False
         self._presented_s = 0.0
@@ -74,8 +73,8 @@ class OwnStatus:
     def _present(self, status: str, reason: str, now_s: float) -> None:
         say = payloads.online if status == "online" else payloads.offline
         document = say(
-            boot_id=self._boot_id,
-            run_id=self._run_id,
+            boot_id=self._run.boot_id,
+            run_id=self._run.run_id,
             session=self._connection.number,
             reason=reason,
             ts=rfc3339(self._clock.now_utc()),
@@ -93,11 +92,11 @@ class OwnStatus:
         if said is None:
             return
         number = self._connection.number
-        if said == payloads.Presence(True, self._boot_id, self._run_id, number):
+        if said == payloads.Presence(True, self._run.boot_id, self._run.run_id, number):
             self._is_echoed = self._is_known = True
             self._refusals.taken(self._topic)
         elif said.is_online:
-            if self._is_known and said.run_id != self._run_id:
+            if self._is_known and said.run_id != self._run.run_id:
                 self._connection.contest(now_s)
         elif self._is_echoed and now_s - self._presented_s >= self._timing.min_gap_s:
             log.info("status.contradicted", session=number)

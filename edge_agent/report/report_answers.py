@@ -10,7 +10,7 @@ from edge_agent.report.command_port import CommandPort
 from edge_agent.report.holds import Standing
 from edge_agent.report.report_parts import VIA, Look, ReportParts
 from edge_agent.report.server_port import ReportAnswer
-from edge_agent.store.outbox import Outbox, OutboxEvent
+from edge_agent.store.outbox import OutboxEvent
 
 PARTS = frozenset({"info", "state", "files", "reported"})
 """What a report may consist of, and a server may ask for anew."""
@@ -19,14 +19,11 @@ PARTS = frozenset({"info", "state", "files", "reported"})
 class ReportAnswers:
     """Does what they say. For one thread."""
 
-    def __init__(
-        self, outbox: Outbox, parts: ReportParts, pace: ReportPace, port: CommandPort | None
-    ) -> None:
-        """*port*: takes the commands that come back; None: nobody does."""
-        self._outbox = outbox
+    def __init__(self, parts: ReportParts, pace: ReportPace) -> None:
+        self._outbox = parts.outbox
         self._parts = parts
         self._pace = pace
-        self._port = port
+        self._port = parts.port
         self._commands: frozenset[bytes] = frozenset()
         """Those of the last answer."""
         self._desired: bytes | None = None

@@ -80,15 +80,23 @@ class ReportParts:
         device_id: str,
         snapshot: Callable[[], Mapping[str, Any]],
         info: Callable[[], Mapping[str, Any]],
-        port: CommandPort | None,
-        carries_events: bool,
+        port: CommandPort | None = None,
+        carries_events: bool = False,
     ) -> None:
+        """Join the parts.
+
+        Args:
+            snapshot, info: make the ``state`` and the ``info`` document.
+            port: takes the commands that come back; None: nobody does.
+            carries_events: there is no broker, so events leave the outbox this way.
+        """
+        self.outbox = store.outbox
+        self.port = port
         self._store = store
         self._activity = activity
         self._device_id = device_id
         self._snapshot = snapshot
         self._info = info
-        self._port = port
         self._carries_events = carries_events
         self._has_set_aside = carries_events
         self._left_out_acks: set[str] = set()
@@ -101,11 +109,11 @@ class ReportParts:
 
     def has_answers(self) -> bool:
         """Return whether somebody waits for what a command or a wanted setting came to: not for progress."""
-        if self._port is None:
+        if self.port is None:
             return False
-        reported = self._port.reported()
+        reported = self.port.reported()
         is_news = reported is not None and self._is_news("reported", reported)
-        return is_news or any(one.status != "accepted" for one in self._acks(self._port))
+        return is_news or any(one.status != "accepted" for one in self._acks(self.port))
 
     def _acks(self, port: CommandPort) -> list[Ack]:
         return [one for one in port.acks(VIA) if one.id not in self._left_out_acks]
@@ -125,7 +133,7 @@ class ReportParts:
             self._add_acks(look)
         self._add_state(look, state, now_s)
         self._add_part(look, "info", self._info())
-        if self._port is not None and (reported := self._port.reported()) is not None:
+        if self.port is not None and (reported := self.port.reported()) is not None:
             self._add_part(look, "reported", reported)
         try:
             self._add_files(look, doing, now_s)
@@ -162,7 +170,7 @@ class ReportParts:
     def _leave_out(self, look: Look, part: str, error: ReportRefusedError) -> None:
         if part == "events":
             with only_helps("an event that is refused", instead="it is told once more"):
-                self._store.outbox.settle({look.events[0].seq: "refused by the server"})
+                self.outbox.settle({look.events[0].seq: "refused by the server"})
         elif part == "acks":
             self._left_out_acks.add(look.acks[0].id)
         self._in_a_row[part] += 1
@@ -193,9 +201,9 @@ class ReportParts:
         self._said.add(part)
 
     def _add_acks(self, look: Look) -> None:
-        if self._port is None or not self.trial.may_have("acks"):
+        if self.port is None or not self.trial.may_have("acks"):
             return
-        acks = self._acks(self._port)[: 1 if self.trial.is_seeking else None]
+        acks = self._acks(self.port)[: 1 if self.trial.is_seeking else None]
         taken = look.draft.add_list("acks", (one.document for one in acks))
         look.acks = acks[:taken]
         look.has_more |= taken < len(acks)
@@ -232,10 +240,10 @@ class ReportParts:
 
     def _add_events(self, look: Look) -> None:
         if self._has_set_aside:
-            self._store.outbox.retry_refused()
+            self.outbox.retry_refused()
             self._has_set_aside = False
         most = 1 if self.trial.is_seeking else MAX_EVENTS
-        waiting = self._store.outbox.undelivered(limit=most)
+        waiting = self.outbox.undelivered(limit=most)
         documents = [payloads.cloud_event(one, self._device_id) for one in waiting]
         long = {
             one.seq: "too long for a report"
@@ -243,7 +251,7 @@ class ReportParts:
             if len(payloads.encode(document)) > MAX_EVENT_BYTES
         }
         if long:  # they would hold up all behind them
-            self._store.outbox.settle(long)
+            self.outbox.settle(long)
             self._add_events(look)
             return
         taken = look.draft.add_list("events", documents)

@@ -39,6 +39,7 @@ from edge_agent.report.heard import (
 )
 from edge_agent.report.introduction import Introduction
 from edge_agent.report.outgoing import Outgoing, problem_of, refusal_of
+from edge_agent.report.own_run import OwnRun
 from edge_agent.report.own_status import OwnStatus
 from edge_agent.report.payloads import Topics
 from edge_agent.report.refusals import Refusals
@@ -57,14 +58,12 @@ class Reporter:
     def __init__(
         self,
         settings: MqttSettings,
-        device_id: str,
+        run: OwnRun,
         store: Store,
         *,
         snapshot: Callable[[], Mapping[str, Any]],
         activity: Activity,
         clock: Clock,
-        boot_id: str,
-        run_id: str,
         jitter: Callable[[], float],
         about: Callable[[], Mapping[str, Any]] = dict,
         port: CommandPort | None = None,
@@ -74,7 +73,6 @@ class Reporter:
 
         Args:
             settings: with ``url`` None every method does nothing.
-            run_id: of this process and no other.
             snapshot: makes the ``state`` document; called from `step` only.
             jitter: a draw from ``[0, 1)``; the caller owns the randomness.
             about: what the ``info`` message says beside the device and the boot: no secret, no path.
@@ -87,11 +85,9 @@ class Reporter:
         self._store = store
         self._activity = activity
         self._clock = clock
-        self._device_id = device_id
-        self._boot_id = boot_id
-        self._run_id = run_id
+        self._run = run
         self._timing = timing or Timing(interval_s=settings.state_interval_seconds)
-        self._topics = Topics.of(settings.topic_prefix, device_id)
+        self._topics = Topics.of(settings.topic_prefix, run.device_id)
         self._about = about
         self._connection = self._new_session(settings, jitter)
         self._refusals = Refusals(activity)
@@ -102,8 +98,7 @@ class Reporter:
             self._refusals,
             topic=self._topics.status,
             clock=clock,
-            boot_id=boot_id,
-            run_id=run_id,
+            run=run,
             timing=self._timing,
         )
         self._events = EventOffer(
@@ -111,7 +106,7 @@ class Reporter:
             self._outgoing,
             self._refusals,
             topic=self._topics.event,
-            device_id=device_id,
+            device_id=run.device_id,
             timing=self._timing,
         )
         self._traffic = CommandTraffic(
@@ -125,7 +120,7 @@ class Reporter:
             self._outgoing,
             self._topics,
             settings.home_assistant,
-            device_id=device_id,
+            device_id=run.device_id,
             info=self._info,
             jitter=jitter,
         )
@@ -139,12 +134,10 @@ class Reporter:
     def _new_session(self, settings: MqttSettings, jitter: Callable[[], float]) -> BrokerSession:
         return BrokerSession(
             settings,
-            self._device_id,
+            self._run,
             self._store,
             activity=self._activity,
             clock=self._clock,
-            boot_id=self._boot_id,
-            run_id=self._run_id,
             jitter=jitter,
             timing=self._timing,
             wake=lambda: self.wake_runner(),  # noqa: PLW0108 - the runner sets it later
@@ -152,8 +145,8 @@ class Reporter:
 
     def _info(self) -> dict[str, Any]:
         return payloads.birth(
-            self._device_id,
-            boot_id=self._boot_id,
+            self._run.device_id,
+            boot_id=self._run.boot_id,
             timing=replace(self._timing, interval_s=self._state.interval_s),
             about=self._about(),
         )

@@ -6,12 +6,10 @@ What a report says is in `report_document`, when one goes out in `core/report_pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import structlog
 
-from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import (
     AbortedError,
@@ -22,14 +20,13 @@ from edge_agent.base.errors import (
 )
 from edge_agent.core.backoff import BackoffPolicy
 from edge_agent.core.report_pace import ReportPace, ReportTiming
-from edge_agent.report.command_port import CommandPort
 from edge_agent.report.holds import Standing
+from edge_agent.report.own_run import OwnRun
 from edge_agent.report.report_answers import PARTS, ReportAnswers
 from edge_agent.report.report_document import Draft
 from edge_agent.report.report_parts import Look, ReportParts
 from edge_agent.report.server_line import ServerLine
 from edge_agent.report.server_port import ReportServer
-from edge_agent.store.recordings import Store
 
 log = structlog.get_logger(__name__)
 
@@ -48,51 +45,33 @@ class ServerReports:
     def __init__(
         self,
         connect: Callable[[], ReportServer],
-        store: Store,
+        parts: ReportParts,
+        run: OwnRun,
         *,
-        device_id: str,
-        snapshot: Callable[[], Mapping[str, Any]],
-        info: Callable[[], Mapping[str, Any]],
-        activity: Activity,
         clock: Clock,
-        boot_id: str,
-        run_id: str,
         jitter: Callable[[], float],
-        port: CommandPort | None = None,
-        carries_events: bool = False,
         timing: ReportTiming | None = None,
     ) -> None:
         """Prepare; nothing touches the network before the first `step`.
 
         Args:
             connect: makes the client, when it is needed first.
-            snapshot, info: make the ``state`` and the ``info`` document; called from `step` only.
+            parts: finds what there is to tell; asked from `step` only.
             jitter: a draw from ``[0, 1)``; the caller owns the randomness.
-            port: takes the commands that come back; None: nobody does.
-            carries_events: there is no broker, so events leave the outbox this way.
         """
         self.wake_runner: Callable[[], None] = _nobody
         """Called, from any thread, when `step` has something to do: the runner sets it."""
         self._line = ServerLine(connect)
-        self._outbox = store.outbox
-        self._parts = ReportParts(
-            store,
-            activity,
-            device_id=device_id,
-            snapshot=snapshot,
-            info=info,
-            port=port,
-            carries_events=carries_events,
-        )
+        self._parts = parts
         self._clock = clock
-        self._head = {"device": device_id, "boot_id": boot_id, "run_id": run_id}
+        self._head = {"device": run.device_id, "boot_id": run.boot_id, "run_id": run.run_id}
         self._jitter = jitter
         self._pace = ReportPace(timing or ReportTiming())
         self._seq = 0
         self._failures = 0
         self._is_older = False
         self._is_answered = False
-        self._answers = ReportAnswers(self._outbox, self._parts, self._pace, port)
+        self._answers = ReportAnswers(parts, self._pace)
 
     def wake(self) -> None:
         """Say that something has changed; returns at once."""

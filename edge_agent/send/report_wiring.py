@@ -21,6 +21,8 @@ from edge_agent.net.link_monitor import LinkMonitor
 from edge_agent.net.way import Way
 from edge_agent.report import payloads
 from edge_agent.report.command_port import CommandPort
+from edge_agent.report.own_run import OwnRun
+from edge_agent.report.report_parts import ReportParts
 from edge_agent.report.server_port import ReportServer
 from edge_agent.report.server_reports import KEPT_S, ServerReports
 from edge_agent.report.timing import Timing
@@ -63,6 +65,7 @@ def make_reports_client(settings: AgentSettings, clock: Clock, way: Way) -> Repo
 
 def make_server_reports(
     settings: AgentSettings,
+    run: OwnRun,
     store: Store,
     activity: Activity,
     clock: Clock,
@@ -70,8 +73,6 @@ def make_server_reports(
     snapshot: Callable[[], Mapping[str, Any]],
     about: Callable[[], Mapping[str, Any]],
     way: Way,
-    boot_id: str,
-    run_id: str,
     link: LinkMonitor,
     port: CommandPort | None = None,
 ) -> ReportsThread:
@@ -83,23 +84,25 @@ def make_server_reports(
     if not settings.reports.enabled:
         return ReportsThread(None, activity, clock, link)
     timing = ReportTiming().at_interval(settings.reports.interval_seconds)
-    reports = ServerReports(
-        lambda: make_reports_client(settings, clock, way),
+    parts = ReportParts(
         store,
-        device_id=settings.device_id,
+        activity,
+        device_id=run.device_id,
         snapshot=snapshot,
         info=lambda: {
-            **payloads.birth(settings.device_id, boot_id=boot_id, timing=Timing(), about=about()),
+            **payloads.birth(run.device_id, boot_id=run.boot_id, timing=Timing(), about=about()),
             "telemetry": {"interval_s": timing.interval_s, "heartbeat_s": timing.heartbeat_s},
             "transports": ["server"] if settings.mqtt.url is None else ["mqtt", "server"],
         },
-        activity=activity,
-        clock=clock,
-        boot_id=boot_id,
-        run_id=run_id,
-        jitter=secrets.SystemRandom().random,
         port=port,
         carries_events=settings.mqtt.url is None,
+    )
+    reports = ServerReports(
+        lambda: make_reports_client(settings, clock, way),
+        parts,
+        run,
+        clock=clock,
+        jitter=secrets.SystemRandom().random,
         timing=timing,
     )
     return ReportsThread(reports, activity, clock, link)

@@ -106,12 +106,8 @@ class Sender:
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
-        """All lanes that were made; those beyond `lane_count` sleep."""
+        """All lanes that were made; those beyond the roster's count sleep."""
         return self._lanes
-
-    @property
-    def lane_count(self) -> int:
-        return self._roster.count
 
     def reconfigure(
         self, settings: UploadSettings, links: Sequence[LinkSettings] | None = None

@@ -39,7 +39,7 @@ def test_several_lanes_send_disjoint_ranges_of_one_file(stage):
     assert stage.link.body_bytes == len(data)
     assert stage.lane.now(recording).resent_bytes == 0
     assert stage.link.most_open >= 4
-    assert stage.lane.sender.lane_count == 8
+    assert stage.lane.sender.shared.roster.count == 8
 
 
 def test_a_lane_that_cannot_be_made_is_done_without(stage):
@@ -214,7 +214,7 @@ def test_a_link_that_dies_under_all_lanes_is_one_failure(stage):
     is_dead = threading.Event()
     stage.link.schedule = lambda _: Fault(lose_request=is_dead.is_set())
     stage.lane.activity.subscribe(
-        lambda: is_dead.set() if stage.lane.sender.lane_count == 8 else None
+        lambda: is_dead.set() if stage.lane.sender.shared.roster.count == 8 else None
     )
     failures = []
 
@@ -251,7 +251,7 @@ def test_eight_lanes_that_hang_are_cut_off_within_five_seconds(tmp_path):
         for number in range(12):
             stage.lane.record(f"{number}.mp4", os.urandom(8 * MIB))
         stage.lane.activity.subscribe(
-            lambda: has_grown.set() if stage.lane.sender.lane_count == 8 else None
+            lambda: has_grown.set() if stage.lane.sender.shared.roster.count == 8 else None
         )
         stop_began_s: list[float] = []
 

@@ -14,6 +14,7 @@ from edge_agent.base.clock import Clock, SystemClock
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import MqttSettings
 from edge_agent.report.command_port import CommandPort
+from edge_agent.report.own_run import OwnRun
 from edge_agent.report.reporter import Reporter
 from edge_agent.report.timing import Timing
 from edge_agent.store.outbox import NewEvent
@@ -71,13 +72,11 @@ class Reporting:
         self.settings = MqttSettings(url=url, **settings)
         self.reporter = Reporter(
             self.settings,
-            device_id,
+            OwnRun(device_id, boot_id, run_id=secrets.token_hex(8)),
             self.store,
             snapshot=lambda: self.state,
             activity=self.activity,
             clock=self.clock,
-            boot_id=boot_id,
-            run_id=secrets.token_hex(8),
             jitter=random.Random(7).random if jitter is None else lambda: jitter,
             about=lambda: self.about,
             port=port,

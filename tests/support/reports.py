@@ -12,6 +12,8 @@ from edge_agent.base.activity import Activity
 from edge_agent.core.report_pace import ReportTiming
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.report.command_port import Ack, Via
+from edge_agent.report.own_run import OwnRun
+from edge_agent.report.report_parts import ReportParts
 from edge_agent.report.server_reports import ServerReports
 from edge_agent.send.clients.reports import ReportsClient
 from edge_agent.store.outbox import NewEvent
@@ -125,19 +127,21 @@ class Reports:
             )
             return self.client
 
-        self.worker = ServerReports(
-            connect,
+        parts = ReportParts(
             self.store,
+            self.activity,
             device_id="drone-01",
             snapshot=lambda: self.state,
             info=lambda: {"v": 1, "device": "drone-01", "version": "0.1.0"},
-            activity=self.activity,
-            clock=self.clock,
-            boot_id="0b9c8f1e-6f0a-4f64-9d6c-0e5a1c9e2b11",
-            run_id="51f0aa0b12cd34ef",
-            jitter=random.Random(7).random,
             port=self.desk,
             carries_events=carries_events,
+        )
+        self.worker = ServerReports(
+            connect,
+            parts,
+            OwnRun("drone-01", "0b9c8f1e-6f0a-4f64-9d6c-0e5a1c9e2b11", "51f0aa0b12cd34ef"),
+            clock=self.clock,
+            jitter=random.Random(7).random,
             timing=timing,
         )
         self.desk.on_change = self.worker.answered

@@ -19,6 +19,7 @@ from edge_agent.report.broker_session import BrokerSession
 from edge_agent.report.heard import Connected, Ended, Reached, Received
 from edge_agent.report.heard_queue import MAX_UNREAD_BYTES, cost
 from edge_agent.report.mqtt_client import MqttClient
+from edge_agent.report.own_run import OwnRun
 from edge_agent.report.packet_limit import MAX_PACKET_BYTES, LimitedClient
 from edge_agent.report.payloads import read_presence
 from edge_agent.report.timing import Timing
@@ -190,12 +191,10 @@ def test_a_flood_that_nobody_has_read_yet_is_not_kept(tmp_path):
     with broker(CONNACK, A_MESSAGE * 1000, stays_open=False) as (port, _):
         session = BrokerSession(
             MqttSettings(url=f"mqtt://127.0.0.1:{port}"),
-            "d",
+            OwnRun("d", "b", "r"),
             store,
             activity=Activity(),
             clock=clock,
-            boot_id="b",
-            run_id="r",
             jitter=lambda: 0.5,
             timing=Timing(),
             wake=woken.release,
