@@ -121,8 +121,6 @@ class Blobs(PublishedBlobs, Protocol):
         """Return how many files there are, and may be, with some places kept back; None: any number."""
         ...
 
-    # Uploads while they arrive
-
     def create_part(self, upload_id: str, place: str = "") -> None:
         """Begin an upload; durable on return.
 
