@@ -12,21 +12,43 @@ nothing to look at again: a quota that is lowered later holds for what begins af
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ingest_server.auth import admitted
 from ingest_server.base.settings import ReceiverSettings
+from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord, end_of
 from ingest_server.storage.interface import Transaction
 from ingest_server.uploads.limits import refuse_over_quota
+from ingest_server.uploads.reach import Reaches
 from ingest_server.uploads.room import Room
+from upload_protocol.headers import MAX_OFFSET
+from upload_protocol.ranges import ByteRange
+
+
+@dataclass(frozen=True, slots=True)
+class _Into:
+    """Where a request writes that the quota bounds as it goes."""
+
+    record: UploadRecord
+    where: ByteRange
+    is_open_ended: bool
 
 
 class Allowance:
     """Of one request; made in its thread, and then used from any."""
 
-    def __init__(self, room: Room, settings: Callable[[], ReceiverSettings]) -> None:
+    def __init__(
+        self, room: Room, reaches: Reaches, settings: Callable[[], ReceiverSettings]
+    ) -> None:
+        self.stop = MAX_OFFSET
+        """Up to here it may write."""
+        self.written = 0
+        """Up to here it has written; told once it writes no more."""
         self._room = room
+        self._reaches = reaches
         self._settings = settings
+        self._into: _Into | None = None
         self._refuse_unless_admitted = admitted.question()
 
     def begin(self, record: UploadRecord, unstored: int, *, is_open_ended: bool) -> None:
@@ -59,6 +81,44 @@ class Allowance:
         if unstored:
             self._room.grant(self, unstored, self._settings().min_free_bytes, needed=unstored)
 
+    def reach_into(self, record: UploadRecord, where: ByteRange, *, is_open_ended: bool) -> None:
+        """Bound what it writes into an upload whose length nobody told by its device's quota.
+
+        Raises:
+            Refused: ``quota-exceeded``.
+        """
+        self._into = _Into(record, where, is_open_ended)
+        self._extend(where.start, where.start if is_open_ended else where.stop)
+
+    def reach_on(self, position: int) -> None:
+        """Bound anew what a body without a known end writes from *position* on: to `stop` at most.
+
+        Raises:
+            Refused: ``quota-exceeded``: less is left than was.
+        """
+        if self._into is not None and self._into.is_open_ended:
+            self._extend(position, position)
+
+    def exceeded(self) -> Refused:
+        """Return why it may not go on past `stop`."""
+        quota = self._settings().quota_bytes
+        detail = f"the body goes on past byte {self.stop}: the device's quota is {quota} bytes"
+        return Refused("quota-exceeded", detail)
+
+    def _extend(self, position: int, least: int) -> None:
+        into, settings = self._into, self._settings()
+        if into is None or settings.quota_bytes is None:
+            self.stop = MAX_OFFSET
+            return
+        stop = max(least, min(position + settings.seal_bytes, into.where.stop))
+        self.stop = self._reaches.allow(
+            self,
+            into.record,
+            stop,
+            settings.quota_bytes,
+            least=least,
+        )
+
     def confirm(self) -> None:
         """Refuse to acknowledge what a caller brought who is not admitted any more.
 
@@ -80,3 +140,5 @@ class Allowance:
     def end(self) -> None:
         """Give back the room; nothing more is written."""
         self._room.give_back(self)
+        if self._into is not None:
+            self._reaches.leave(self, self._into.record.id, self.written)

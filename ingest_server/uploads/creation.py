@@ -32,6 +32,7 @@ class Creation:
         self._state = store.state
         self._blobs = store.blobs
         self._room = store.room
+        self._reaches = store.reaches
         self._uptime = store.uptime
         self._clock = store.clock
         self._observer = store.observer
@@ -105,6 +106,7 @@ class Creation:
         if brings_bytes:
             self._room.check(length or 0, settings.min_free_bytes)
         self._room.check_files()
+        unrecorded = self._reaches.unrecorded_beside(record)
 
         def insert(transaction: Transaction) -> UploadRecord:
             found = transaction.by_key(record.device, record.key)  # the same request, twice at once
@@ -112,7 +114,14 @@ class Creation:
                 return _same_upload(found, record.name, length)
             # The quota first: what gives way for that makes a place too, and none goes in vain.
             quota = settings.quota_bytes
-            refuse_over_quota(transaction, record.device, record.id, length or 0, quota)
+            refuse_over_quota(
+                transaction,
+                record.device,
+                record.id,
+                length or 0,
+                quota,
+                unrecorded=unrecorded,
+            )
             refuse_over_number(transaction, record.device, settings.max_open_uploads_per_device)
             transaction.insert(record)
             return record

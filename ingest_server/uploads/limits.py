@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ingest_server.base.settings import ReceiverSettings
 from ingest_server.core.errors import Refused
-from ingest_server.core.record import UploadRecord, check_length, check_total, end_of
+from ingest_server.core.record import check_length, check_total
 from ingest_server.storage.interface import Queries, StateStore, Transaction
 
 
@@ -36,11 +36,20 @@ def refuse_over_number(queries: Queries, device: str, limit: int) -> None:
 
 
 def refuse_over_quota(
-    queries: Queries, device: str, upload_id: str, length: int, quota: int | None
+    queries: Queries,
+    device: str,
+    upload_id: str,
+    length: int,
+    quota: int | None,
+    *,
+    unrecorded: int = 0,
 ) -> None:
     """Refuse that the upload holds *length* bytes when those of the device leave less than that.
 
     Asked inside the transaction that writes the length: two creates at once cannot both fit.
+
+    Args:
+        unrecorded: bytes of the device's other uploads that no row counts.
 
     Raises:
         Refused: ``quota-exceeded``; it never fits.
@@ -52,7 +61,7 @@ def refuse_over_quota(
         raise Refused(
             "quota-exceeded", f"{length} bytes are more than the device's quota of {quota} bytes"
         )
-    reserved = queries.reserved_bytes(device, besides=upload_id)
+    reserved = queries.reserved_bytes(device, besides=upload_id) + unrecorded
     if reserved + length > quota:
         held = HeldByOthersError(
             "quota-exceeded",
@@ -63,23 +72,18 @@ def refuse_over_quota(
         raise held
 
 
-def refuse_growth(queries: Queries, record: UploadRecord, stop: int, quota: int | None) -> None:
-    """Refuse bytes up to *stop* of an upload whose length nobody told, before one of them is written.
-
-    The seal that records them asks once more, in its transaction: others may have come meanwhile. What it
-    refuses lies on the disk, counted by nobody, so a request must not begin what it cannot record.
-
-    Raises:
-        Refused: as `refuse_over_quota`.
-    """
-    reach = max(stop, end_of(record.received))
-    refuse_over_quota(queries, record.device, record.id, reach, quota)
-
-
 def learn_length(
-    state: StateStore, upload_id: str, length: int, settings: ReceiverSettings
+    state: StateStore,
+    upload_id: str,
+    length: int,
+    settings: ReceiverSettings,
+    *,
+    unrecorded: int,
 ) -> None:
     """Fix the length of an upload that was created without one; durable on return.
+
+    Args:
+        unrecorded: as in `refuse_over_quota`.
 
     Raises:
         Refused: another length is known, bytes beyond this one have arrived, or a limit.
@@ -90,7 +94,9 @@ def learn_length(
         found = transaction.get_open(upload_id)
         check_total(found, length)
         quota = settings.quota_bytes
-        refuse_over_quota(transaction, found.device, upload_id, length, quota)
+        refuse_over_quota(
+            transaction, found.device, upload_id, length, quota, unrecorded=unrecorded
+        )
         transaction.save(replace(found, length=length))
 
     state.run(learn)

@@ -20,7 +20,7 @@ from ingest_server.core.record import (
 from ingest_server.uploads.allowance import Allowance
 from ingest_server.uploads.body import LEAST_READ_BYTES, ROOM_BYTES, Body, Rooms
 from ingest_server.uploads.hash_follower import HashFollower
-from ingest_server.uploads.limits import learn_length, refuse_growth
+from ingest_server.uploads.limits import learn_length
 from ingest_server.uploads.live import Live
 from ingest_server.uploads.recording import Recording
 from ingest_server.uploads.store import UploadStore
@@ -85,10 +85,10 @@ class BodyReceiver:
         try:
             allowance.begin(record, unstored, is_open_ended=is_open_ended)
             if content.total is not None and record.length is None:
-                learn_length(self._state, record.id, content.total, settings)
+                unrecorded = self._store.reaches.unrecorded_beside(record)
+                learn_length(self._state, record.id, content.total, settings, unrecorded=unrecorded)
             elif record.length is None:
-                told = where.start + 1 if is_open_ended else where.stop
-                refuse_growth(self._state, record, told, settings.quota_bytes)
+                allowance.reach_into(record, where, is_open_ended=is_open_ended)
             return self._receive(
                 record.id, where, body, expected, allowance, is_open_ended=is_open_ended
             )
@@ -106,7 +106,7 @@ class BodyReceiver:
 
     def allowance(self) -> Allowance:
         """Return what the request that this thread works on may do; whoever asked ends it."""
-        return Allowance(self._store.room, self._settings)
+        return Allowance(self._store.room, self._store.reaches, self._settings)
 
     def _with_missing(self, refused: Refused, upload_id: str, where: ByteRange) -> Refused:
         """Return the refusal with what is missing now, so that the client need not ask."""
@@ -148,6 +148,8 @@ class BodyReceiver:
                         )
                 finally:
                     live.leave(writer)
+                    if writer.position > where.start:
+                        allowance.written = writer.position
             except (OSError, Refused) as error:
                 self._tell_of_loss(writer, error)
                 raise
@@ -203,7 +205,12 @@ class BodyReceiver:
                 room = min(
                     settings.seal_bytes - (writer.position - looked_at),
                     border_bytes - writer.position % border_bytes,
+                    allowance.stop - writer.position,
                 )
+                if not room:  # only a body without a known end gets here: it has to end here
+                    if self._read(writer, body, memoryview(bytearray(1))):
+                        raise allowance.exceeded()
+                    break
                 arrived = self._read(writer, body, buffer[:room])
                 if is_open_ended:
                     self._refuse_surplus(writer, body, arrived)
@@ -220,6 +227,7 @@ class BodyReceiver:
                     writer.seal()
                     looked_at, looked_at_s = writer.position, now_s
                     allowance.renew(writer.unstored(settings.seal_bytes))
+                    allowance.reach_on(writer.position)
         except (OSError, Refused):
             # What came before is whole. A seal that fails now changes nothing in the answer.
             with suppress(OSError, Refused):

@@ -247,13 +247,20 @@ class UploadService:
 
     def set_length(self, device: str | None, upload_id: str, length: int) -> None:
         """Fix the length of an upload created without one, as `learn_length`; durable on return."""
-        refuse_unless_open(self._store.find(device, upload_id))
+        record = self._store.find(device, upload_id)
+        refuse_unless_open(record)
         with self._store.live.hold(upload_id) as live:
             # One that began without a length may be about to write past this one.
             live.end_writers(Refused("superseded", "a newer request tells the length"))
             self._store.state.end_claims(upload_id)
             with self._giving_way.to(upload_id):
-                learn_length(self._store.state, upload_id, length, self.settings)
+                learn_length(
+                    self._store.state,
+                    upload_id,
+                    length,
+                    self.settings,
+                    unrecorded=self._store.reaches.unrecorded_beside(record),
+                )
 
     def receive(
         self,

@@ -16,6 +16,7 @@ from ingest_server.core.record import UploadRecord, not_found
 from ingest_server.core.uptime import Uptime
 from ingest_server.storage.interface import Blobs, StateStore, Transaction
 from ingest_server.uploads.live import LiveUploads
+from ingest_server.uploads.reach import Reaches
 from ingest_server.uploads.room import Room
 from upload_protocol.headers import is_upload_id
 
@@ -34,6 +35,7 @@ class UploadStore:
     clock: Clock
     uptime: Uptime
     room: Room
+    reaches: Reaches
     observer: Observer = NOBODY
     live: LiveUploads = field(default_factory=LiveUploads)
     seals: Places = field(default_factory=lambda: Places(SEALS_OF_ONE))
@@ -76,6 +78,7 @@ class UploadStore:
             clock=clock,
             uptime=uptime,
             room=Room(blobs),
+            reaches=Reaches(state),
             observer=observer,
         )
 

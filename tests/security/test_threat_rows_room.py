@@ -6,6 +6,8 @@ import json
 import os
 import secrets
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -15,6 +17,7 @@ from tests.support.faulty_blobs import failing
 from tests.support.requirements import require_root
 from tests.support.secured import DATA, complete, create, peer, put, secured, upload
 from tests.support.small_disk import small_disk as small
+from upload_protocol.digests import Digest
 
 
 @pytest.fixture
@@ -62,6 +65,61 @@ def test_row_4_what_the_quota_refuses_is_not_written_either(site, tmp_path):
 
     [part] = (tmp_path / "data/parts").glob("*.part")
     assert (refused, part.stat().st_blocks) == ({507}, 0)
+
+
+def on_disk(folder):
+    """The bytes that the disk holds of unfinished uploads, however little of them is recorded."""
+    return sum(part.stat().st_blocks * 512 for part in (folder / "data/parts").glob("*.part"))
+
+
+@pytest.mark.parametrize("length", [4 << 20, None], ids=["a length", "chunks without an end"])
+def test_row_4_a_body_without_a_known_end_ends_where_the_quota_does(site, tmp_path, length):
+    client = site.device()
+    tus = {"Tus-Resumable": "1.0.0"}
+    location = client.post("/files", headers={**tus, "Upload-Defer-Length": "1"}).headers[
+        "Location"
+    ]
+    body = bytes(4 << 20)
+    fields = {**tus, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+
+    sent = client.patch(location, headers=fields, content=body if length else iter([body]))
+
+    assert sent.status_code == 507, sent.text
+    assert on_disk(tmp_path) <= 1 << 20
+    offset = int(client.head(location, headers=tus).headers["Upload-Offset"])
+    more = {**fields, "Upload-Offset": str(offset)}
+    assert (
+        client.patch(location, headers=more, content=bytes((1 << 20) - offset)).status_code == 204
+    )
+    assert (
+        client.patch(location, headers={**fields, "Upload-Offset": str(1 << 20)}).status_code == 204
+    )
+
+
+def test_row_4_what_is_not_recorded_counts_as_long_as_it_is_on_the_disk(site, tmp_path):
+    client = site.device()
+    wrong: Any = {"Content-Digest": str(Digest.of(b"another"))}
+    half = bytes(1 << 19)
+    codes = []
+    for _ in range(4):  # each in an upload of its own, as a client that does not give up makes them
+        upload_id = create(client, length=None).json()["id"]
+        codes.append(put(client, upload_id, half, **wrong).json()["code"])
+
+    assert codes[:2] == ["content-digest-mismatch"] * 2
+    assert codes[2:] == ["quota-exceeded"] * 2
+    assert on_disk(tmp_path) <= 1 << 20
+    assert create(client, length=1 << 20).json()["code"] == "quota-exceeded"
+    assert create(site.device("drone-2"), length=1 << 20).status_code == 201
+
+
+def test_row_4_several_at_once_write_no_more_than_fits(site, tmp_path):
+    client = site.device()
+    uploads = [create(client, length=None).json()["id"] for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda one: put(client, one, bytes(1 << 20)), uploads))
+
+    assert sorted(answer.status_code for answer in answers) == [200, 507, 507, 507]
+    assert on_disk(tmp_path) <= 1 << 20
 
 
 def test_row_4_expiry_frees_the_quota(tmp_path):
