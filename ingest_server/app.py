@@ -148,7 +148,6 @@ def make_app(
         settings.compat,
         settings.compat_settings,
         public_url=settings.public_url,
-        origins=settings.cors_origins,
     )
     return app
 

@@ -22,7 +22,7 @@ from ingest_server.protocols.compat import finishing
 from ingest_server.protocols.compat.answers import as_json
 from ingest_server.protocols.compat.finishing import Checksum
 from ingest_server.protocols.compat.multipart import FilePart, Form
-from ingest_server.protocols.requests import device_of, link, url_parts
+from ingest_server.protocols.requests import device_of, link
 from ingest_server.storage.interface import Part
 from ingest_server.uploads.body import Body
 from ingest_server.uploads.pending import Pending
@@ -103,24 +103,6 @@ class DialectUploads:
     receiver: UploadService
     settings: CompatSettings
     public_url: str | None = None
-    origins: tuple[str, ...] = ()
-
-    def form(self, req: falcon.Request) -> Form:
-        """Return the request's form.
-
-        Raises:
-            Refused: it is none, or a foreign web page sends it where no token is asked for.
-        """
-        origin = req.get_header("Origin")
-        # Any page can post a form to this machine; without a token only this tells them apart.
-        is_foreign = (
-            origin is not None
-            and not {origin.lower(), "*"} & {one.lower() for one in self.origins}
-            and url_parts(origin)[0].lower() != (req.get_header("Host") or "").lower()
-        )
-        if is_foreign and device_of(req) is None:
-            raise Refused("forbidden", f"pages of {(origin or '')[:80]!r} may not upload here")
-        return Form(req)
 
     def url(self, req: falcon.Request, path: str) -> str:
         return link(req, self.public_url, path)

@@ -18,7 +18,7 @@ from ingest_server.protocols.compat import sequential
 from ingest_server.protocols.compat.answers import content_range, detail_shape, say, say_outcome
 from ingest_server.protocols.compat.dialect import ChunkSizeError, DialectAnswer, DialectUploads
 from ingest_server.protocols.compat.finishing import Checksum, ChecksumMismatchError
-from ingest_server.protocols.compat.multipart import FilePart
+from ingest_server.protocols.compat.multipart import FilePart, Form
 from ingest_server.uploads.pending import Pending
 
 PREFIX = "/compat/django/upload"
@@ -39,7 +39,7 @@ class _Chunks:
     uploads: DialectUploads
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        form = self.uploads.form(req)
+        form = Form(req)
         part = form.next_file()
         if part is None:
             _fail("No chunk file was submitted")
@@ -125,7 +125,7 @@ class _Complete:
     uploads: DialectUploads
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        form = self.uploads.form(req)
+        form = Form(req)
         form.finish()
         upload_id, value = form.fields.get("upload_id"), form.fields.get("md5")
         if self.uploads.settings.require_checksum and not (upload_id and value):

@@ -56,7 +56,7 @@ class _Init:
     uploads: DialectUploads
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        form = self.uploads.form(req)
+        form = Form(req)
         form.finish()
         fields = form.fields
         unique_id = fields.get("unique_id")
@@ -110,7 +110,7 @@ class _Chunks:
     uploads: DialectUploads
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        form = self.uploads.form(req)
+        form = Form(req)
         part = form.next_file()
         if part is None:
             _read_chunk(form)

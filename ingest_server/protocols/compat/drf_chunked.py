@@ -58,7 +58,7 @@ class _All:
         say_each(resp, (_document(self.uploads, req, record, in_list=True) for record in found))
 
     def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
-        form = self.uploads.form(req)
+        form = Form(req)
         part = form.next_file()
         if part is None:
             _fail(NO_FILE)
@@ -75,7 +75,7 @@ class _All:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Take a whole file in one request."""
-        form = self.uploads.form(req)
+        form = Form(req)
         part = form.next_file()
         if part is None:
             _fail(NO_FILE)
@@ -100,7 +100,7 @@ class _One:
         say(resp, _document(self.uploads, req, self.uploads.find(req, upload_id)))
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-        form = self.uploads.form(req)
+        form = Form(req)
         part = form.next_file()
         if part is None:
             _fail(NO_FILE)
@@ -120,7 +120,7 @@ class _One:
         say(resp, _document(self.uploads, req, self.uploads.fresh(record)))
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-        form = self.uploads.form(req)
+        form = Form(req)
         form.finish()
         record = self.uploads.find(req, upload_id)
         outcome = _finish(self.uploads, record, record.length or 0, form)

@@ -30,7 +30,7 @@ from ingest_server.protocols.compat.finishing import (
     ChecksumMismatchError,
     UnknownAlgorithmError,
 )
-from ingest_server.protocols.compat.multipart import FilePart
+from ingest_server.protocols.compat.multipart import FilePart, Form
 from ingest_server.storage.interface import Part
 from ingest_server.uploads.pending import Pending
 from upload_protocol.headers import whole_number
@@ -64,7 +64,7 @@ class _All:
     uploads: DialectUploads
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        form = self.uploads.form(req)
+        form = Form(req)
         form.finish()
         name, size = form.fields.get("filename"), form.fields.get("total_size")
         if not name or not size:
@@ -95,7 +95,7 @@ class _One:
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
         record = self.uploads.find(req, upload_id)
-        form = self.uploads.form(req)
+        form = Form(req)
         start, length = _where(req, record)
         if record.state is not State.OPEN and record.state is not State.EXPIRED:
             _error("Upload already finished")
@@ -136,7 +136,7 @@ class _One:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
         record = self.uploads.find(req, upload_id)
-        form = self.uploads.form(req)
+        form = Form(req)
         form.finish()
         if record.state is State.OPEN and missing_of(record):
             _fail("Not all chunks uploaded")

@@ -36,7 +36,6 @@ def add_routes(
     settings: CompatSettings,
     *,
     public_url: str | None,
-    origins: tuple[str, ...] = (),
 ) -> None:
     """Mount *dialects*.
 
@@ -44,7 +43,7 @@ def add_routes(
         KeyError: there is no such dialect.
     """
     for name in dialects:
-        uploads = DialectUploads(name, receiver, settings, public_url, origins)
+        uploads = DialectUploads(name, receiver, settings, public_url)
         DIALECTS[name].add_routes(app, uploads)
 
 

@@ -65,7 +65,7 @@ class _All:
     uploads: DialectUploads
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        form = self.uploads.form(req)
+        form = Form(req)
         form.finish()
         name = form.fields.get("filename")
         if name is None:
@@ -80,7 +80,7 @@ class _One:
     uploads: DialectUploads
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-        form = self.uploads.form(req)
+        form = Form(req)
         part = form.next_file()
         if part is None:
             _order(form)
