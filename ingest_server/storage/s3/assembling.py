@@ -17,14 +17,9 @@ from itertools import chain
 
 import structlog
 
-from ingest_server.storage.s3.bucket import (
-    Bucket,
-    GoneUploadError,
-    Listed,
-    TakenError,
-    UnknownCallError,
-)
+from ingest_server.storage.s3.bucket import Bucket, Listed
 from ingest_server.storage.s3.pieces import PART_BYTES, Piece, Run, overlaid, part_bytes_of
+from ingest_server.storage.s3.store_errors import GoneUploadError, TakenError, UnknownCallError
 
 AT_ONCE = 4
 """Parts of one file at work: a copy is a wait. Large parts are fewer, for each may have to be in memory."""

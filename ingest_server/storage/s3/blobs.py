@@ -22,7 +22,7 @@ from ingest_server.storage.interface import (
     SignedPut,
 )
 from ingest_server.storage.s3.arriving import ArrivingObject, Pieces
-from ingest_server.storage.s3.bucket import Bucket, Listed, TakenError
+from ingest_server.storage.s3.bucket import Bucket, Listed
 from ingest_server.storage.s3.mark import Mark
 from ingest_server.storage.s3.pieces import (
     PART_BYTES,
@@ -32,6 +32,7 @@ from ingest_server.storage.s3.pieces import (
 )
 from ingest_server.storage.s3.place import Place
 from ingest_server.storage.s3.published import PublishedObjects, copied, is_too_long, owner_of
+from ingest_server.storage.s3.store_errors import TakenError
 from ingest_server.storage.s3.trying_out import try_direct, try_out
 from upload_protocol.digests import Digest
 from upload_protocol.ranges import ByteRange
@@ -186,7 +187,7 @@ class S3Blobs(PublishedObjects):
         where = claim.where
         name = name_of(where.start, where.stop, claim.epoch, 1, secrets.token_hex(4))
         key = self._folder(claim.upload_id) + name
-        return SignedPut(name, *self._bucket.put_link(key, where.length, digest, for_s))
+        return SignedPut(name, *self._bucket.links.to_put(key, where.length, digest, for_s))
 
     def has_direct(
         self, upload_id: str, name: str, where: ByteRange, digest: Digest

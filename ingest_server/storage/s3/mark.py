@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from ingest_server.core.errors import StorageError
-from ingest_server.storage.s3.bucket import Bucket, TakenError
+from ingest_server.storage.s3.bucket import Bucket
 from ingest_server.storage.s3.place import Place
+from ingest_server.storage.s3.store_errors import TakenError
 
 KIND, ROUTED = "kind", "routed"
 """What it says of a place that only rules lead to."""

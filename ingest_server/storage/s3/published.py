@@ -19,10 +19,11 @@ from typing import IO
 from ingest_server.core.names import STAGING, folded, numbered
 from ingest_server.storage.interface import Blobs, Link, Part
 from ingest_server.storage.s3.assembling import Assembly
-from ingest_server.storage.s3.bucket import Bucket, Head, Listed, TakenError
+from ingest_server.storage.s3.bucket import Bucket, Head, Listed
 from ingest_server.storage.s3.pieces import part_bytes_of
 from ingest_server.storage.s3.place import Place
 from ingest_server.storage.s3.reading import PublishedObject
+from ingest_server.storage.s3.store_errors import TakenError
 
 MOST_KEY_BYTES = 1024
 _COPIED_BYTES = 1 << 20
@@ -116,7 +117,7 @@ class PublishedObjects(Blobs):
         return PublishedObject(self._bucket, stored, _identity_of(there))
 
     def link_to(self, target: str, wanted: Link) -> str:
-        return self._bucket.link(self._key(target), wanted)
+        return self._bucket.links.to_read(self._key(target), wanted)
 
     def is_published(self, target: str, length: int) -> bool:
         there = self._head(target)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 
 from ingest_server.storage.interface import Part
-from ingest_server.storage.s3.bucket import Bucket, Listed, Stream, TakenError
+from ingest_server.storage.s3.bucket import Bucket, Listed, Stream
+from ingest_server.storage.s3.store_errors import TakenError
 
 SKIPPED_BYTES = 256 * 1024
 """Read past rather than asked for anew."""

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from ingest_server.core.errors import StorageError
 from ingest_server.storage.s3.arriving import Pieces
 from ingest_server.storage.s3.assembling import Assembly
-from ingest_server.storage.s3.bucket import Bucket, Listed, TakenError
+from ingest_server.storage.s3.bucket import Bucket, Listed
 from ingest_server.storage.s3.pieces import PART_BYTES
+from ingest_server.storage.s3.store_errors import TakenError
 from upload_protocol.digests import Digest
 
 
@@ -74,11 +75,11 @@ def try_direct(bucket: Bucket, folder: str) -> None:
     digest = Digest.of(data)
     try:
         for said, sent in (("other bytes", data[::-1]), ("more bytes", data + b".")):
-            url, headers = bucket.put_link(f"{mine}{said}", len(data), digest, 60, is_own=True)
-            if bucket.put_by_link(url, sent, headers) < 400:
+            url, headers = bucket.links.to_put(f"{mine}{said}", len(data), digest, 60, is_own=True)
+            if bucket.links.put_by(url, sent, headers) < 400:
                 raise _not_direct(bucket, f"takes {said} by a link than were signed")
-        url, headers = bucket.put_link(f"{mine}right", len(data), digest, 60, is_own=True)
-        status = bucket.put_by_link(url, data, headers)
+        url, headers = bucket.links.to_put(f"{mine}right", len(data), digest, 60, is_own=True)
+        status = bucket.links.put_by(url, data, headers)
         if status >= 400:
             raise _not_direct(bucket, f"takes no object by a signed link (answer {status})")
         if not bucket.has(f"{mine}right", len(data), digest):
