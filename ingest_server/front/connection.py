@@ -21,9 +21,11 @@ import structlog
 
 from ingest_server.front import admission, cheroot_parts
 from ingest_server.front.address import ListenAddress, site_of
+from ingest_server.front.answer_pace import AnswerPace
 from ingest_server.front.answer_writer import AnswerWriter
 from ingest_server.front.body import CONTINUE
 from ingest_server.front.head_reader import Gathered, HeadReader
+from ingest_server.front.lingering import LINGER_S, Lingering
 from ingest_server.front.phases import AFTER, ANSWERING, Phase
 from ingest_server.front.queues import Asked
 from ingest_server.front.request import HttpRequest, refusal
@@ -41,12 +43,6 @@ NEXT_BYTES_MS = 1
 machine, or a proxy, takes less than this, and one across a network never asks again so soon."""
 LOOKS = 4
 """How often at most it waits so for the rest of one: a trickle is not to keep a thread."""
-LINGER_BYTES = 16 * 1024 * 1024
-"""What is read and dropped after an early answer: twice the largest body that an agent sends. A proxy
-that passes a body on may not look for an answer before the body's end."""
-LINGER_S = 2.0
-"""Without a byte: whoever has read the answer has closed by then."""
-LINGER_MOST_S = 30.0
 
 _TOO_SLOW = {Phase.HEAD: "the headers", Phase.BODY: "the body"}
 
@@ -78,15 +74,12 @@ class HttpConnection(cheroot_parts.Connection):
         self._began_s = 0.0
         """When the work at this request began, by the clock of the thread that does it."""
         self._is_kept = False
-        self._linger_left = LINGER_BYTES
-        self._linger_until_s = 0.0
-        self._taken_bytes = 0
-        """What the peer had taken when its time for an answer began, at `_answering_s`."""
-        self._answering_s = 0.0
+        self._lingering = Lingering()
+        self._pace = AnswerPace(server.settings.patience)
         self._is_secured = server.tls is None
         if sock.family != socket.AF_UNIX:
             notice_the_end(sock)
-        server.remember(self)
+        server.roster.remember(self)
 
     @property
     def is_idle(self) -> bool:
@@ -212,10 +205,8 @@ class HttpConnection(cheroot_parts.Connection):
         return True
 
     def _begin_to_answer(self) -> None:
-        now_s, patience = self.server.now_s(), self.server.settings.patience
-        self.phase, self._answering_s = Phase.ANSWER, now_s
-        self.deadline_s = now_s + patience.min_rate_window_s
-        self._taken_bytes = self.wfile.taken_bytes()
+        self.phase = Phase.ANSWER
+        self.deadline_s = self._pace.begin(self.wfile, self.server.now_s())
 
     def _goes_on_answering(self) -> bool:
         """Send what the peer takes now; false where that was the connection's last answer."""
@@ -236,24 +227,18 @@ class HttpConnection(cheroot_parts.Connection):
             if was_held:
                 self._begin_to_answer()
             if had_to_wait:  # that was not the peer's; the rest of its time goes on
-                self._answering_s += self.server.now_s() - self.parked_s
-                self.deadline_s = (
-                    self._answering_s + self.server.settings.patience.min_rate_window_s
-                )
+                self.deadline_s = self._pace.wait(self.server.now_s() - self.parked_s)
             return True
         self.phase, self.deadline_s = Phase.IDLE, None
         return self._is_kept or (self.lingers and self._begins_to_linger())
 
     def _is_read_fast_enough(self) -> bool:
-        """Whether the peer took what the least rate asks for; how much is left decides nothing."""
-        waited_s = self.server.now_s() - self._answering_s
         try:
-            taken = self.wfile.taken_bytes() - self._taken_bytes
+            is_kept = self._pace.is_kept(self.wfile, self.server.now_s())
             self._begin_to_answer()
         except OSError:
             return False
-        least = self.server.settings.patience.min_rate * waited_s
-        return bool(taken > 0 and taken >= least)
+        return is_kept
 
     # What is gathered before a request begins.
 
@@ -357,34 +342,17 @@ class HttpConnection(cheroot_parts.Connection):
     def _half_closes(self) -> bool:
         now_s = self.server.now_s()
         self.phase, self.deadline_s = Phase.LINGER, now_s + LINGER_S
-        self._linger_until_s = now_s + LINGER_MOST_S
-        if not self.server.may_linger(self):
+        if not self.server.roster.may_linger(self):
             return False
         self.rfile.discard()
-        if isinstance(self.socket, TlsSocket):
-            self.socket.say_goodbye()
-        try:
-            self.socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            return False
-        return True
+        return self._lingering.begin(self.socket, now_s)
 
     def _goes_on_lingering(self) -> bool:
-        is_tls = isinstance(self.socket, TlsSocket)
-        self.socket.settimeout(0)
-        try:
-            while self._linger_left > 0:
-                size = 64 * 1024
-                got = self.socket.drop(size) if is_tls else len(self.socket.recv(size))
-                if got == 0:
-                    return False
-                self._linger_left -= got
-        except BlockingIOError:
-            self.deadline_s = min(self.server.now_s() + LINGER_S, self._linger_until_s)
-            return True
-        except OSError:
-            pass
-        return False
+        deadline_s = self._lingering.go_on(self.socket, self.server.now_s())
+        if deadline_s is None:
+            return False
+        self.deadline_s = deadline_s
+        return True
 
     def refusal(self, code: str, detail: str) -> bytes:
         """Return the answer to a request that the application never gets to see, and tell of it."""
@@ -402,7 +370,7 @@ class HttpConnection(cheroot_parts.Connection):
                 self.answering.end()
             except Exception as error:  # the application's own, and nobody is left to answer
                 log.exception("answer.failed", error=type(error).__name__)
-        self.server.forget(self)
+        self.server.roster.forget(self)
         with contextlib.suppress(
             OSError
         ):  # a stop and the thread of the connection may both close it

@@ -16,7 +16,6 @@ What is changed, and why (stock cheroot is not enough for uploads):
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import os
@@ -34,14 +33,15 @@ from ingest_server.front import cheroot_parts
 from ingest_server.front.address import ListenAddress
 from ingest_server.front.admission import HELD_S, RESERVED_THREADS
 from ingest_server.front.body import Patience
-from ingest_server.front.connection import LINGER_S, HttpConnection
+from ingest_server.front.connection import HttpConnection
 from ingest_server.front.crowd import Crowd
 from ingest_server.front.held import HeldAnswers
 from ingest_server.front.interim import Interim
+from ingest_server.front.lingering import LINGER_S
 from ingest_server.front.listening import ListenError, remove_stale_socket
 from ingest_server.front.phases import TURNS, Phase
 from ingest_server.front.queues import Queues
-from ingest_server.front.request import HttpRequest
+from ingest_server.front.roster import Roster
 
 log = structlog.get_logger()
 
@@ -52,9 +52,6 @@ CUT_GRACE_S = 5
 """After running requests were cut: time for them to seal and answer."""
 
 ACCEPT_PAUSE_S = 0.2
-
-MAX_LINGERING = 1024
-"""Connections that linger at once; one more is closed behind its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +119,8 @@ class UploadServer(cheroot_parts.Server):
         others. One whose answer did not say so goes on."""
         self._bind_error: OSError | None = None
         self._stopping = threading.Event()
-        self._open: set[HttpConnection] = set()
-        self._running: set[HttpRequest] = set()
-        self._lingering: set[HttpConnection] = set()
+        self.roster = Roster()
         self._crowd = Crowd(settings.max_uploads, now_s)
-        self._changed = threading.Condition()
 
     @property
     def address(self) -> ListenAddress:
@@ -204,46 +198,16 @@ class UploadServer(cheroot_parts.Server):
             return
         super().put_conn(conn)
 
-    def may_linger(self, conn: HttpConnection) -> bool:
-        """Count *conn* among those that linger, if there is room."""
-        with self._changed:
-            if len(self._lingering) >= MAX_LINGERING:
-                return False
-            self._lingering.add(conn)
-        return True
-
     def _take_turn(self, conn: HttpConnection) -> None:
         self.requests.put(conn)
 
-    def remember(self, conn: HttpConnection) -> None:
-        """Note that a connection is open: wherever it waits, a stop closes it."""
-        with self._changed:
-            self._open.add(conn)
-
-    def forget(self, conn: HttpConnection) -> None:
-        """Note that a connection is closed."""
-        with self._changed:
-            self._open.discard(conn)
-            if conn in self._lingering:
-                self._lingering.remove(conn)
-                self._changed.notify_all()
-
     def is_crowded(self) -> bool:
         """Whether as many connections are open as leave room for the files of what runs."""
-        return self._crowd.is_full(len(self._open))
+        return self._crowd.is_full(self.roster.open_count)
 
     def wait_for_room(self) -> None:
         """Let the acceptor rest a moment: nobody is idle, and the next one knocks already."""
         self._stopping.wait(ACCEPT_PAUSE_S)
-
-    def enter(self, request: HttpRequest) -> None:
-        with self._changed:
-            self._running.add(request)
-
-    def leave(self, request: HttpRequest) -> None:
-        with self._changed:
-            self._running.discard(request)
-            self._changed.notify_all()
 
     def stop(self) -> None:
         """Finish running requests for the stop timeout, cut the rest, close.
@@ -254,50 +218,23 @@ class UploadServer(cheroot_parts.Server):
         self.draining = True
         self._stopping.set()
         self.held.end()
-        if not self._wait_until_idle(self.settings.stop_timeout_s):
-            with self._changed:
-                rest = list(self._running)
+        if not self.roster.wait_until_idle(self.settings.stop_timeout_s):
+            rest = self.roster.running()
             log.warning("server.cut", requests=len(rest))
             for request in rest:
                 request.cut()
-            if not self._wait_until_idle(CUT_GRACE_S):
-                self._shut_down_rest()
-        self._wait_for(lambda: not self._lingering, LINGER_S)
+            if not self.roster.wait_until_idle(CUT_GRACE_S):
+                self.roster.shut_down_running()
+        self.roster.wait_until_none_lingers(LINGER_S)
         for conn in self.queues.dismiss():
             conn.close()
         was_listening = self.ready
         super().stop()
         if not was_listening:
             return
-        self._close_rest()
+        self.roster.close_rest()
         if isinstance(self.bind_addr, str):
             Path(self.bind_addr).unlink(missing_ok=True)
-
-    def _wait_until_idle(self, timeout_s: float) -> bool:
-        return self._wait_for(lambda: not self._running, timeout_s)
-
-    def _wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        with self._changed:
-            return self._changed.wait_for(condition, timeout_s)
-
-    def _shut_down_rest(self) -> None:
-        with self._changed:
-            rest = list(self._running)
-        for request in rest:
-            with contextlib.suppress(OSError):
-                request.conn.socket.shutdown(socket.SHUT_RDWR)
-
-    def _close_rest(self) -> None:
-        """Close what nobody would come back for, now that no thread of the server is left.
-
-        A connection goes from hand to hand: from the selector to a thread, from there to its turn. One
-        that a thread passes on while the server stops may arrive behind the last who would take it.
-        """
-        with self._changed:
-            rest = list(self._open)
-        for conn in rest:
-            with contextlib.suppress(OSError):
-                conn.close()
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         """Send cheroot's own messages the way of all others."""

@@ -89,7 +89,7 @@ class HttpRequest(cheroot_parts.Request):
         if body is None:
             raise RuntimeError("a request is answered before its head was read")
         self._pieces = self.server.gateway(self).pieces()
-        self.server.enter(self)
+        self.server.roster.enter(self)
         self.go_on()
 
     def go_on(self) -> None:
@@ -137,7 +137,7 @@ class HttpRequest(cheroot_parts.Request):
         finally:
             if self.body is not None:
                 self.body.finish()
-            self.server.leave(self)
+            self.server.roster.leave(self)
             if self._ends_connection():
                 self.close_connection = self.conn.lingers = True
             if self.server.draining:

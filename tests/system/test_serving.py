@@ -12,10 +12,11 @@ import pytest
 
 from ingest_server.front.address import ListenAddress
 from ingest_server.front.admission import RESERVED_THREADS
-from ingest_server.front.connection import LINGER_BYTES
-from ingest_server.front.http_server import MAX_LINGERING, ServingSettings, UploadServer
+from ingest_server.front.http_server import ServingSettings, UploadServer
+from ingest_server.front.lingering import LINGER_BYTES
 from ingest_server.front.listening import ListenError
 from ingest_server.front.phases import HAS_LEFT
+from ingest_server.front.roster import MAX_LINGERING
 from tests.support.certificates import Authority
 from tests.support.processes import wait_for
 from tests.support.raw_http import Peer, serving
@@ -183,9 +184,9 @@ def test_as_many_linger_as_there_is_room_for():
     server = UploadServer(settings, Recorder(), now_s=float)
     ones: list[Any] = [object() for _ in range(MAX_LINGERING + 1)]  # it only counts them
 
-    assert [server.may_linger(one) for one in ones] == [True] * MAX_LINGERING + [False]
-    server.forget(ones[0])
-    assert server.may_linger(ones[-1])
+    assert [server.roster.may_linger(one) for one in ones] == [True] * MAX_LINGERING + [False]
+    server.roster.forget(ones[0])
+    assert server.roster.may_linger(ones[-1])
 
 
 def test_a_client_that_sends_on_can_still_read_the_refusal(server):
