@@ -168,6 +168,8 @@ class RunningHash:
 
 
 class Readable(Protocol):
+    def expect(self, start: int, stop: int) -> None: ...
+
     def pread(self, length: int, offset: int) -> bytes: ...
 
 
@@ -193,6 +195,7 @@ def catch_up(
         if trail.position >= target:
             return True
         handed_over = trail.position
+        part.expect(handed_over, target)
         while trail.position < target:
             if is_stopping():
                 running.adopt(trail)
@@ -224,6 +227,7 @@ def sums_of(
     """
     for start, length in runs:
         at = start
+        part.expect(start, start + length)
         while at < start + length:
             if is_stopping():
                 raise Refused("stopping", "the server is stopping", retry_after_s=5)

@@ -54,6 +54,7 @@ class Pieces:
             ConnectionAbortedError: no more may be given; the reader is to see that it was cut.
         """
         count = 0
+        self._part.expect(start, stop)
         while start < stop:
             if count % ASKED_EACH == 0:
                 self._ask(question)

@@ -166,7 +166,7 @@ class Server(Program):
             [*SERVER, *arguments, "--config", self.config],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -280,7 +280,7 @@ class Agent(Program):
             [*self.program, *arguments, "--config", self.config],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
         assert done.returncode == 0, done.stderr

@@ -20,6 +20,13 @@ class Part(Protocol):
         """
         ...
 
+    def expect(self, start: int, stop: int) -> None:  # noqa: ARG002 # most ask for nothing else
+        """Be told that ``[start, stop)`` is recorded now and will be read piece by piece; a hint.
+
+        What is replaced from here on may be missed by this hand: whoever reads so has to see it otherwise.
+        """
+        return
+
     def pread_all(self, length: int, offset: int) -> bytes:
         """Return *length* bytes from *offset*.
 

@@ -18,6 +18,7 @@ from ingest_server.storage.s3.pieces import (
     overlaid,
 )
 from ingest_server.storage.s3.reading import ObjectReader
+from upload_protocol.ranges import ByteRange
 
 
 class Pieces:
@@ -74,6 +75,15 @@ class ArrivingObject(Part):
         self._still: list[Piece] | None = None
         """All pieces, once nobody writes any more."""
         self._reader: ObjectReader | None = None
+        self._expected = ByteRange(0, 1)
+        """What was recorded, all of it, when it was set."""
+        self._seen: tuple[ByteRange, list[Piece]] | None = None
+        """Which pieces have the bytes of a part of it."""
+
+    def expect(self, start: int, stop: int) -> None:
+        """As `Part` says: each part of the upload is listed once for all reads in it."""
+        self._seen = None
+        self._expected = ByteRange(start, stop) if start < stop else ByteRange(0, 1)
 
     def pread(self, length: int, offset: int) -> bytes:
         found = bytearray(self._durable(length, offset))
@@ -87,7 +97,7 @@ class ArrivingObject(Part):
 
     def _durable(self, length: int, offset: int) -> bytes:
         stop = offset + length
-        pieces = self._pieces.around(offset, stop) if self._still is None else self._still
+        pieces = self._around(offset, stop)
         if end_of(pieces) < stop and not self._goes_on_from(stop):
             stop = end_of(pieces)
         if stop <= offset:
@@ -99,12 +109,24 @@ class ArrivingObject(Part):
             for run in overlaid(pieces, offset, stop)
         )
 
+    def _around(self, offset: int, stop: int) -> list[Piece]:
+        if self._still is not None:
+            return self._still
+        if not _lies_in(self._expected, offset, stop):
+            return self._pieces.around(offset, stop)
+        # Nothing that is recorded is hidden by what is not, so pieces that are listed later change nothing.
+        if self._seen is None or not _lies_in(self._seen[0], offset, stop):
+            end = max(stop, (offset // PART_BYTES + 1) * PART_BYTES)
+            seen = ByteRange(offset, min(end, self._expected.stop))
+            self._seen = seen, self._pieces.around(seen.start, seen.stop)
+        return self._seen[1]
+
     def _goes_on_from(self, stop: int) -> bool:
         return self._still is None and self._pieces.has_from(stop)
 
     def _read(self, piece: Piece, start: int, stop: int) -> bytes:
         if self._reader is None or self._reader.stored.key != piece.stored.key:
-            self.forget_cached()
+            self._close_reader()
             self._reader = ObjectReader(self._bucket, piece.stored)
         return self._reader.read(start - piece.start, stop - piece.start)
 
@@ -168,9 +190,17 @@ class ArrivingObject(Part):
 
     def forget_cached(self) -> None:
         """Let the next bytes be asked for anew."""
+        self._seen = None
+        self._close_reader()
+
+    def _close_reader(self) -> None:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
 
     def close(self) -> None:
         self.forget_cached()
+
+
+def _lies_in(where: ByteRange, start: int, stop: int) -> bool:
+    return where.start <= start and stop <= where.stop

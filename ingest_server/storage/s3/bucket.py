@@ -10,12 +10,12 @@ from __future__ import annotations
 import base64
 import errno
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import IO, Any
 
 from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError
 
@@ -36,7 +36,9 @@ from upload_protocol.digests import Digest
 LAST_TRY_S = 20.0
 """After so long no try follows another: a request ends soon after a store has fallen silent."""
 SILENT_S = 10.0
-"""Without any answer: longer than a part takes on a slow way."""
+"""Without any byte that came, or that the store has taken: a part may take minutes on a slow way."""
+SENT_BYTES = 256 * 1024
+"""Sent, or read, at once."""
 MOST_AT_ONCE = 1000
 """Keys in one request to delete."""
 
@@ -66,9 +68,11 @@ class Listed:
 class Stream:
     """The bytes of one answer, as they come."""
 
-    def __init__(self, body: Any, key: str) -> None:
+    def __init__(self, body: Any, key: str, heard: Callable[[], None]) -> None:
+        """*heard* is told of each."""
         self._body = body
         self._key = key
+        self._heard = heard
 
     def read(self, length: int) -> bytes:
         """Return the next *length* bytes, fewer only at the end.
@@ -77,10 +81,34 @@ class Stream:
             OSError: the answer broke off.
         """
         with as_os_errors(self._key):
-            return bytes(self._body.read(length))
+            found = bytearray()
+            while len(found) < length:
+                some = self._body.read(min(length - len(found), SENT_BYTES))
+                if not some:
+                    break
+                self._heard()
+                found += some
+            return bytes(found)
 
     def close(self) -> None:
         self._body.close()
+
+
+class _Sent:
+    """What is sent to the store, piece by piece: that one was taken shows that the store is not silent."""
+
+    def __init__(self, body: IO[bytes], heard: Callable[[], None]) -> None:
+        self._body = body
+        self._heard = heard
+
+    def read(self, _: int = -1) -> bytes:
+        """Return the next piece, longer than who sends it asks for; when this is asked, the last one is sent."""
+        if self._body.tell():
+            self._heard()
+        return self._body.read(SENT_BYTES)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)
 
 
 class Bucket:
@@ -92,6 +120,7 @@ class Bucket:
         self._begun = threading.local()
         self._client = shown = connect(place, place.endpoint)
         self._client.meta.events.register("request-created.s3", self._refuse_late)
+        self._client.meta.events.register("before-send.s3", self._send_in_pieces)
         if place.shown_endpoint is not None:
             shown = connect(place, place.shown_endpoint)
         self._clients = (self._client, shown)
@@ -174,7 +203,8 @@ class Bucket:
         """
         more = {"IfMatch": etag} if etag else {}
         span = f"bytes={start}-{stop - 1}"
-        return Stream(self._ask("get_object", key, Key=key, Range=span, **more)["Body"], key)
+        body = self._ask("get_object", key, Key=key, Range=span, **more)["Body"]
+        return Stream(body, key, self._silence.heard)
 
     def get(self, stored: Listed, start: int, stop: int) -> bytes:
         """Return the bytes ``[start, stop)`` of an object that has them.
@@ -330,6 +360,11 @@ class Bucket:
         self._begun.at_s = self._silence.now_s()
         with as_os_errors(about), self._silence.asking_once(refusals=_REFUSALS, nothing=_NOTHING):
             return getattr(self._client, call)(Bucket=self.place.bucket, **arguments)
+
+    def _send_in_pieces(self, request: Any, **_: Any) -> None:
+        """Let each piece of a body that is sent be heard of, not its end alone."""
+        if hasattr(request.body, "read"):  # what is stored is; it has been signed by now
+            request.body = _Sent(request.body, self._silence.heard)
 
     def _refuse_late(self, **_: Any) -> None:
         """Refuse one more try of a request that was begun long ago; each try asks.

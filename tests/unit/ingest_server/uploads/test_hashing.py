@@ -13,6 +13,9 @@ class Stored:
         self.data = io.BytesIO(data)
         self.reads: list[tuple[int, int]] = []
 
+    def expect(self, start: int, stop: int) -> None:
+        pass
+
     def pread(self, length: int, offset: int) -> bytes:
         self.reads.append((offset, length))
         self.data.seek(offset)

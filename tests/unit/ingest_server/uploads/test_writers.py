@@ -27,6 +27,9 @@ class Part:
         self.steps: list[tuple[Any, ...]] = []
         self.sync_error: OSError | None = None
 
+    def expect(self, start: int, stop: int) -> None:
+        pass
+
     def pread(self, length: int, offset: int) -> bytes:
         self.steps.append(("read", offset, length))
         return bytes(self.data[offset : offset + length])
