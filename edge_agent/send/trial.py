@@ -1,11 +1,11 @@
-"""A request as uploads make it, tried without a recording: for a person who asks whether it gets through."""
+"""Requests as uploads make them, tried without a recording: for a person who asks whether they get through."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import ConfigError, TransportError
@@ -13,6 +13,8 @@ from edge_agent.base.settings import AgentSettings
 from edge_agent.core.pacing import Pace
 from edge_agent.net.way import Way
 from edge_agent.send.wiring import hasty, make_transport
+from upload_protocol.digests import Digest
+from upload_protocol.direct import Part
 from upload_protocol.messages import CHECK_NAME, CreateRequest
 from upload_protocol.ranges import ByteRange
 
@@ -20,7 +22,7 @@ _PIECE_BYTES = 256 * 1024
 
 
 class Trial:
-    """One upload that comes to nothing. Close it.
+    """Uploads that come to nothing. Close it.
 
     Args:
         max_rate: in bytes/s; None: as fast as it goes.
@@ -42,9 +44,10 @@ class Trial:
         self.rate: float | None = None
         self.server_max: int | None = None
         self._upload_id: str | None = None
+        self._made: list[str] = []
         self._at = 0
         self.left: dict[str, str] = {}
-        """The upload, if it could not be given up, and why; once it is closed."""
+        """The uploads that could not be given up, and why; once it is closed."""
 
     def send(self, length: int) -> None:
         """Send one request of *length* bytes, over a connection of its own.
@@ -61,6 +64,7 @@ class Trial:
                 status = client.create(request, secrets.token_hex(16))
                 self.server_max = status.limits.max_request_bytes
                 self._upload_id = status.id
+                self._made.append(status.id)
             began_s = self._clock.now_s()
             where = ByteRange(self._at, self._at + length)
             client.send(self._upload_id, where, None, self._body(length))
@@ -69,19 +73,47 @@ class Trial:
         if self._pace is not None:
             self.rate = min(self.rate, self._pace.bytes_per_s)
 
+    def send_direct(self, length: int, folder: str, metadata: Mapping[str, str]) -> bool:
+        """Send *length* bytes straight to the server's store; return whether that is offered.
+
+        Args:
+            folder: what the recordings of one folder are told to be in, by which the server may choose.
+            metadata: what is told of them, likewise.
+
+        Raises:
+            NotDirectError: they did not get there.
+            TransportError: of a request to the server.
+        """
+        data = os.urandom(length)
+        part = Part(ByteRange(0, length), Digest.of(data))
+        with make_transport(self._settings, self._clock, way=self.way) as client:
+            request = CreateRequest(
+                name=CHECK_NAME,
+                length=length,
+                folder=folder,
+                metadata=metadata,
+                device=self._settings.device_id,
+            )
+            status = client.create(request, secrets.token_hex(16))
+            self._made.append(status.id)
+            if status.limits.direct_part_bytes is None:
+                return False
+            for signed in client.sign_parts(status.id, [part]):
+                client.put_part(signed, iter([data]))
+                client.report_parts(status.id, [signed.sent])
+        return True
+
     def close(self) -> None:
-        """Give the upload up: at the end, when it is known which method passes."""
-        upload_id = self._upload_id
-        if upload_id is None:
-            return
-        try:
-            with make_transport(self._settings, self._clock, way=self.way) as client:
-                if client.abort_upload(upload_id):
-                    return
-                why = "something on the way lets no DELETE through, nor a POST for it"
-        except (ConfigError, TransportError) as error:
-            why = str(error)
-        self.left[upload_id] = why
+        """Give the uploads up: at the end, when it is known which method passes."""
+        for upload_id in self._made:
+            try:
+                with make_transport(self._settings, self._clock, way=self.way) as client:
+                    if client.abort_upload(upload_id):
+                        continue
+                    why = "something on the way lets no DELETE through, nor a POST for it"
+            except (ConfigError, TransportError) as error:
+                why = str(error)
+            self.left[upload_id] = why
 
     def _body(self, length: int) -> Iterator[bytes]:
         most = _PIECE_BYTES if self._pace is None else self._pace.piece_bytes(_PIECE_BYTES)

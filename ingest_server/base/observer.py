@@ -32,6 +32,9 @@ class Observer:
     def bytes_received(self, count: int) -> None:
         """Tell that so many bytes were acknowledged, those that were there before among them."""
 
+    def bytes_came_direct(self, count: int) -> None:
+        """Tell that so many of the acknowledged bytes came straight to the store, and not through this server."""
+
     def bytes_discarded(self, reason: str, count: int) -> None:
         """Tell that bytes arrived and were not stored.
 

@@ -72,6 +72,10 @@ class Metrics(Observer):
             "ingest_auth_failures", "Requests of nobody who may.", "reason"
         )
         self._received = counter("ingest_received_bytes", "Payload bytes acknowledged.")
+        self._direct = counter(
+            "ingest_direct_bytes",
+            "Of the payload bytes acknowledged, those that a device stored itself.",
+        )
         self._discarded = counter(
             "ingest_discarded_bytes", "Payload bytes that arrived and were not stored.", "reason"
         )
@@ -156,6 +160,9 @@ class Metrics(Observer):
 
     def bytes_received(self, count: int) -> None:
         self._received.inc(count)
+
+    def bytes_came_direct(self, count: int) -> None:
+        self._direct.inc(count)
 
     def bytes_discarded(self, reason: str, count: int) -> None:
         self._discarded.labels(reason).inc(count)

@@ -144,7 +144,9 @@ class Direct:
             raise refused.again(missing) from refused
         for claim in claims:
             self._store.state.release(claim)
-        self._store.observer.bytes_received(sum(claim.where.length for claim in claims))
+        count = sum(claim.where.length for claim in claims)
+        self._store.observer.bytes_received(count)
+        self._store.observer.bytes_came_direct(count)
         return kept
 
     def _claim_of(self, record: UploadRecord, part: SentPart) -> Claim:

@@ -1,6 +1,7 @@
 """What every client of a server does, whatever it speaks: one suite for all implementations."""
 
 import os
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -9,18 +10,26 @@ from edge_agent.base.errors import (
     AbortedError,
     ConflictError,
     LinkDownError,
+    NotDirectError,
     SourceChangedError,
     TransportError,
     UploadLostError,
 )
+from edge_agent.core.plan import within_borders
 from edge_agent.net.endpoint import Endpoint
-from edge_agent.send.clients.interface import CanAbort, CanEnrol, LaneClient
+from edge_agent.send.clients.interface import CanAbort, CanEnrol, LaneClient, Pending
 from edge_agent.send.clients.native import NativeClient
+from edge_agent.send.clients.straight import ToStore
+from ingest_server.storage.memory.state import MemoryState
+from ingest_server.storage.s3.blobs import S3Blobs
+from ingest_server.storage.s3.places import S3Places
 from tests.support.clock import VirtualClock
 from tests.support.ingest import ingest
 from tests.support.link import Fault, Link
 from tests.support.memory_server import MemoryClient, MemoryServer
+from tests.support.seaweed import seaweed
 from upload_protocol.digests import Digest
+from upload_protocol.direct import Part
 from upload_protocol.messages import CompleteRequest, CreateRequest
 from upload_protocol.ranges import ByteRange, RangeSet
 
@@ -45,6 +54,59 @@ class Native:
                 yield client, lambda: link.script(Fault(lose_answer=True))
 
 
+class StraightClient(NativeClient):
+    """Sends to the store what the server signs, and the rest through the server, as a lane does."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self._store = ToStore(
+            Endpoint(url="http://127.0.0.1")
+        )  # over the network, unlike the server
+        self.went_straight = 0
+
+    def send(self, upload_id, where, length, body):
+        data = b"".join(body)
+        parts = [
+            Part(one, Digest.of(data[one.start - where.start : one.stop - where.start]))
+            for one in within_borders(where, S3Blobs.border_bytes)
+        ]
+        try:
+            signed = self.sign_parts(upload_id, parts)
+            for part in signed:
+                piece = data[part.range.start - where.start : part.range.stop - where.start]
+                self.put_part(part, iter([piece]))
+            status = self.report_parts(upload_id, [part.sent for part in signed])
+        except NotDirectError:
+            return super().send(upload_id, where, length, iter([data]))
+        self.went_straight += len(data)
+        return status
+
+    def complete(self, upload_id, request):
+        while isinstance(outcome := super().complete(upload_id, request), Pending):
+            time.sleep(0.1)
+        return outcome
+
+
+class Straight:
+    """Bytes go to a real SeaweedFS by signed requests."""
+
+    @staticmethod
+    @contextmanager
+    def made(base, store):
+        del base
+        state = MemoryState()
+        blobs = S3Places(S3Blobs(store.place()), (), state)
+        with ingest(stores=(state, blobs), direct={""}) as server:
+            link = Link(server.app, VirtualClock())
+            with StraightClient(
+                Endpoint(url="http://127.0.0.1"),
+                token=lambda: None,
+                utc=link.clock.now_utc,
+                via=link,
+            ) as client:
+                yield client, lambda: link.script(Fault(lose_answer=True))
+
+
 class InMemory:
     @staticmethod
     @contextmanager
@@ -59,9 +121,19 @@ class InMemory:
             yield client, lambda: losses.append(LinkDownError("the link broke"))
 
 
-@pytest.fixture(params=[Native, InMemory], ids=["native", "memory"])
+@pytest.fixture(scope="module")
+def store():
+    with seaweed() as found:
+        yield found
+
+
+@pytest.fixture(
+    params=[Native, InMemory, pytest.param(Straight, marks=pytest.mark.slow)],
+    ids=["native", "memory", "straight"],
+)
 def made(request, tmp_path):
-    with request.param.made(tmp_path) as both:
+    more = [request.getfixturevalue("store")] if request.param is Straight else []
+    with request.param.made(tmp_path, *more) as both:
         yield both
 
 
@@ -142,6 +214,8 @@ def test_what_was_sent_is_held_whatever_the_order(client):
 
     assert status.received.to_pairs() == [[0, 100 * KIB], [200 * KIB, 300 * KIB]]
     assert client.status(upload_id).received == status.received
+    if isinstance(client, StraightClient):
+        assert client.went_straight == 200 * KIB
 
 
 def test_bytes_that_are_sent_again_change_nothing(client, lose_answer):
@@ -171,6 +245,8 @@ def test_a_body_whose_source_fails_says_why_and_what_had_gone_may_stay(client):
 
 
 def test_another_length_than_the_uploads_is_refused(client):
+    if isinstance(client, StraightClient):
+        pytest.skip("a signed part says nothing of the file's length")
     upload_id = client.create(wanted(10), KEY).id
 
     with pytest.raises(UploadLostError, match="inconsistent-length"):
@@ -295,6 +371,26 @@ def test_a_cut_while_nothing_runs_breaks_nothing(client):
 
 def test_a_login_that_stays_the_same_is_the_same(client):
     assert client.credential() == client.credential()
+
+
+def test_who_sends_straight_is_told_what_goes_through_the_server(client):
+    if not isinstance(client, StraightClient):
+        pytest.skip("cannot send straight to a store")
+    data = os.urandom(100)
+    upload_id = client.create(wanted(len(data)), KEY).id
+    part = Part(ByteRange(0, 100), Digest.of(data))
+    [signed] = client.sign_parts(upload_id, [part])
+
+    with pytest.raises(NotDirectError):
+        client.report_parts(upload_id, [signed.sent])  # the store has nothing
+    client.put_part(signed, iter([data]))
+    client.put_part(signed, iter([data]))  # its answer was lost
+    status = client.report_parts(upload_id, [signed.sent])
+    with pytest.raises(NotDirectError):
+        client.sign_parts(upload_id, [part])
+
+    assert status.received.to_pairs() == [[0, 100]]
+    assert client.complete(upload_id, claim_of(data)).digest == Digest.of(data)
 
 
 def test_who_can_abort_gives_an_upload_up_as_often_as_it_is_asked(client):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -84,6 +85,7 @@ def ingest(
     observer: Observer = NOBODY,
     admission: Admission | None = None,
     routes: Sequence[Route] = (),
+    direct: AbstractSet[str] = frozenset(),
     **settings: Any,
 ) -> Iterator[Ingest]:
     """A server over SQLite and files below *data_dir*; without one, over *stores*, what `engines` says, or memory."""
@@ -99,7 +101,7 @@ def ingest(
         state = SqliteState.open(data_dir / "state.db")
         blobs = FileBlobs(data_dir, ObservedDisk(observer, clock.now_s))
     store = UploadStore.open(state, blobs, clock, observer=observer)
-    receiver = UploadService(store, chosen, routes=routes)
+    receiver = UploadService(store, chosen, routes=routes, direct=direct)
     authenticator = (
         authentication.OpenAuth(hosts)
         if mode == "open"

@@ -25,8 +25,11 @@ KEY, SECRET = "tests", "of-their-own-secret"
 class Seaweed:
     """One store; each test has a prefix of its own in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, tls: tuple[Path, Path] | None = None) -> None:
+        """*tls*: certificate and key, by which it is reached over https too."""
         self.folder = folder
+        self._tls = tls
+        self.tls_port = 0 if tls is None else _port()
         self.credentials = folder / "credentials"
         self.credentials.write_text(
             f"[default]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n"
@@ -49,7 +52,16 @@ class Seaweed:
         off = ("admin.ui=false", "webdav=false", "s3.port.iceberg=0", "s3.port.lance=0")
         where = (f"dir={self.folder / 'data'}", f"ip={LOOPBACK}", f"ip.bind={LOOPBACK}")
         ports = (f"{name}.port={port}" for name, port in self._ports.items())
-        options = (*off, *where, *ports, f"bucket={BUCKET}")
+        tls = (
+            ()
+            if self._tls is None
+            else (
+                f"s3.port.https={self.tls_port}",
+                f"s3.cert.file={self._tls[0]}",
+                f"s3.key.file={self._tls[1]}",
+            )
+        )
+        options = (*off, *where, *ports, *tls, f"bucket={BUCKET}")
         environment = {
             "AWS_ACCESS_KEY_ID": KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET,
@@ -120,10 +132,10 @@ class Seaweed:
 
 
 @contextmanager
-def seaweed() -> Iterator[Seaweed]:
-    """Run a store as long as the body does."""
+def seaweed(*, tls: tuple[Path, Path] | None = None) -> Iterator[Seaweed]:
+    """Run a store as long as the body does; *tls* as for `Seaweed`."""
     with TemporaryDirectory(prefix="seaweed-", ignore_cleanup_errors=True) as folder:
-        found = Seaweed(Path(folder))
+        found = Seaweed(Path(folder), tls=tls)
         found.start()
         try:
             yield found

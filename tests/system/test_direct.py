@@ -50,7 +50,8 @@ def proxy(store):
 @contextmanager
 def site_of(folder, store, place):
     (folder / "data").mkdir(parents=True, exist_ok=True)
-    with secured(folder, storage=store.settings(place), route=[RULE]) as site:
+    metrics = {"listen": "127.0.0.1:0"}
+    with secured(folder, storage=store.settings(place), route=[RULE], metrics=metrics) as site:
         yield site
 
 
@@ -107,6 +108,27 @@ def test_a_file_that_goes_straight_to_the_store_is_acknowledged_part_by_part_and
     assert receipt["published_as"].startswith("straight/drone-1/")
     assert published(place, receipt) == data
     assert keys_below(place, PIECES + upload_id) == []
+
+
+def counted(site):
+    """Return how many payload bytes were acknowledged, and how many of them came straight to the store."""
+    told = httpx.get(f"http://{site.server.metrics_address}/metrics", trust_env=False).text
+    found = dict(line.split(" ")[:2] for line in told.splitlines() if not line.startswith("#"))
+    return [float(found[f"ingest_{one}_bytes_total"]) for one in ("received", "direct")]
+
+
+def test_bytes_that_came_straight_are_told_from_those_that_came_through_the_server(
+    site, drone, data
+):
+    upload_id = begun(drone)
+    [part] = signed(drone, upload_id, data, (0, PART))
+    before = counted(site)
+    assert at_store(part, data).status_code == 200
+    for _ in range(2):
+        assert done(drone, upload_id, part).status_code == 200
+    assert put(drone, upload_id, data[PART:], PART).status_code == 200
+
+    assert [after - one for after, one in zip(counted(site), before, strict=True)] == [LENGTH, PART]
 
 
 def test_what_no_rule_sends_straight_goes_through_the_server(site, drone, data):

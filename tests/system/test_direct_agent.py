@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
+from tests.support.certificates import Authority
 from tests.support.counting_link import CountingLink
 from tests.support.postgres import postgres
-from tests.support.processes import DEVICE, wait_for
+from tests.support.processes import DEVICE, Agent, Server, wait_for
 from tests.support.s3_keys import content_of, keys_below
 from tests.support.s3_proxy import Standstill, answer, flip_sent, lose_answer, proxy_to
 from tests.support.seaweed import seaweed
@@ -112,6 +114,87 @@ def test_a_device_that_does_not_reach_the_store_says_so_and_sends_through_the_se
         [note] = [one for one in state["notes"] if "straight to its store" in one]
         assert nobody.removeprefix("http://") in note
         assert f"note: {note}"[:60] in field.agent.run("status")
+
+
+def test_a_check_tries_the_way_straight_to_the_store_and_leaves_nothing_there(
+    tmp_path, store, proxy
+):
+    with field_of(tmp_path, store, proxy.endpoint) as field:
+        good = field.agent.run("check")
+        proxy.on("put", answer(503, "SlowDown"), times=100)
+        bad = field.agent.run("check")
+
+        assert "OK    direct: the server's store takes recordings straight from this device" in good
+        assert proxy.count("put") == 2
+        [why] = [one for one in bad.splitlines() if one.startswith("WARN  direct: ")]
+        assert "go through the server, and not straight to its store" in why
+        assert "503 (SlowDown" in why
+        assert field.server.open_uploads(field.agent.token) == {}
+        assert keys_below(field.place, ".ingest-server/parts/") == []
+
+
+@pytest.mark.nightly
+def test_a_store_that_is_killed_in_mid_upload_and_comes_back_has_the_recording(tmp_path):
+    with (
+        seaweed() as store,
+        CountingLink(store.port) as way,
+        field_of(tmp_path, store, way.url) as field,
+    ):
+        field.record()
+        field.agent.start()
+        wait_for(lambda: way.sent > LENGTH // 4, "some of it is at the store")
+        store.kill()
+        store.start()
+        field.wait_until_verified()
+
+
+@pytest.mark.nightly
+def test_over_tls_it_goes_to_the_store_by_the_same_authority_and_not_to_one_without(
+    tmp_path, monkeypatch
+):
+    authority = Authority(tmp_path / "ca")
+    pair = authority.server()
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.cert))  # the server's way to the store
+    with seaweed(tls=(pair.cert, pair.key)) as store, CountingLink(store.tls_port) as way:
+        secure = way.url.replace("http:", "https:")
+        for shown, is_straight in ((secure, True), (store.endpoint, False)):
+            folder = tmp_path / str(is_straight)
+            place = replace(store.place(endpoint=secure), shown_endpoint=shown)
+            server = Server(
+                folder / "server",
+                storage=store.settings(place),
+                route=[{"match": "*", "prefix": "straight", "direct": True}],
+                tls={"cert_file": pair.cert, "key_file": pair.key},
+            )
+            server.tls = authority.client_context()
+            agent = Agent(
+                folder / "device",
+                url=f"https://127.0.0.1:{server.port}",
+                token=None,
+                server={"ca_file": authority.cert, "token_file": folder / "device" / "token"},
+            )
+            data = os.urandom(LENGTH)
+            try:
+                server.start()
+                (folder / "device" / "token").write_text(server.new_token())
+                (folder / "device" / "token").chmod(0o600)
+                (agent.media / "clip.mp4").write_bytes(data)
+                agent.start()
+                wait_for(
+                    lambda agent=agent: (
+                        agent.state_if_any().get("totals", {}).get("files_done") == 1
+                    ),
+                    "the recording is verified",
+                    90,
+                )
+                state = agent.state()
+            finally:
+                agent.close()
+                server.close()
+            [key] = keys_below(store.of(place.prefix), "straight/drone-1")
+            assert content_of(store.of(place.prefix), place.prefix + key) == data
+            assert ("direct_unreachable" in state["problems"]) is not is_straight
+            assert any("without TLS" in one for one in state["notes"]) is not is_straight
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,14 @@ from edge_agent.base.errors import (
     ConfigError,
     ForeignRefusalError,
     LinkDownError,
+    NotDirectError,
     ServerBusyError,
     TransportError,
 )
 from edge_agent.base.settings import AgentSettings
 from edge_agent.core.plan import MIB, RequestSizing, request_bytes
 from edge_agent.core.schedule import SendingRules
+from edge_agent.media.folders import Folders
 from edge_agent.net.way import NOT_SMALLER, Way
 from edge_agent.operate.checks.finding import Finding
 from edge_agent.operate.figures import size
@@ -23,6 +25,8 @@ from edge_agent.send.enrolment import has_token
 from edge_agent.send.trial import Trial
 
 _TRIES = 12
+_DIRECT_BYTES = 1024
+"""Enough to see whether the store is reached; what a metered link carries without a thought."""
 _SOON_S = 10.0
 """A try that takes longer is announced."""
 _FULL_PACKETS = "full packets are lost on the way (an MTU below 1500 that nobody tells)"
@@ -53,7 +57,28 @@ def check_requests(settings: AgentSettings, clock: Clock, rules: SendingRules) -
             largest = request_bytes(trial.rate, sizing, server_max=way.limit(trial.server_max))
             if largest > small:
                 yield _fitting(trial, largest)
+        if first.level != "FAIL":
+            yield from _straight(trial, settings)
     yield from _left(trial)
+
+
+def _straight(trial: Trial, settings: AgentSettings) -> Iterator[Finding]:
+    """Send a few bytes straight to the server's store, where it offers that for what a folder brings."""
+    for watched in Folders(settings.watch):
+        name = watched.name
+        metadata = {**watched.rules.metadata, **({"watch": name} if name else {})}
+        try:
+            if trial.send_direct(_DIRECT_BYTES, name, metadata):
+                text = "the server's store takes recordings straight from this device"
+                yield Finding("OK", "direct", text)
+                return
+        except NotDirectError as error:
+            text = f"recordings go through the server, and not straight to its store: {error}"
+            yield Finding("WARN", "direct", text)
+            return
+        except TransportError as error:
+            yield Finding("WARN", "direct", f"could not be tried: {error}")
+            return
 
 
 def _left(trial: Trial) -> Iterator[Finding]:
