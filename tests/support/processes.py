@@ -248,10 +248,21 @@ class Agent(Program):
         return Program(name, self.folder, self.command)
 
     def state(self) -> dict[str, Any]:
-        """Return the running agent's state document."""
-        state = self.state_if_any()
-        assert state, f"{self.name} does not answer:\n{self.end_of_log()}"
-        return state
+        """Return the running agent's state document.
+
+        On a busy machine one question may come back without an answer, or before the agent listens, and that
+        says nothing about what is asked: it is asked again, for as long as the agent runs.
+        """
+
+        def answered() -> dict[str, Any]:
+            assert self.child.ended() is None, f"{self.name} ended:\n{self.end_of_log()}"
+            return self.state_if_any()
+
+        try:
+            return wait_for(answered, f"{self.name} answers")
+        except TimeoutError as error:
+            error.add_note(self.end_of_log())
+            raise
 
     def state_if_any(self) -> dict[str, Any]:
         """Return the same, empty while it does not answer."""
