@@ -106,6 +106,11 @@ _KINDS: Mapping[str, tuple[type[OSError], int, str]] = MappingProxyType(
 
 @contextmanager
 def as_os_errors(about: str) -> Iterator[None]:
+    """Let what goes wrong with a request about *about* leave as the error that fits.
+
+    Raises:
+        OSError: its number and its class say what a caller may do, its words what an operator may.
+    """
     try:
         yield
     except ClientError as error:

@@ -7,6 +7,7 @@ import pytest
 from ingest_server.front.answer_pace import AnswerPace
 from ingest_server.front.answer_writer import AnswerWriter
 from ingest_server.front.body import Patience
+from tests.support.processes import wait_for
 
 PATIENCE = Patience(min_rate=1000, min_rate_window_s=30.0)
 
@@ -31,12 +32,13 @@ def test_a_peer_has_the_window_of_the_least_rate(pair):
 def test_what_it_took_in_that_time_decides(pair):
     sent, there = pair
     pace = AnswerPace(PATIENCE)
-    sent.write(bytes(40_000))
     pace.begin(sent, 0.0)
     assert not pace.is_kept(sent, 0.0)  # it has taken nothing
+    sent.write(bytes(40_000))
     left = 40_000
     while left:
         left -= len(there.recv(left))
+    wait_for(lambda: sent.taken_bytes() == 40_000, "the kernel has heard that all was taken")
 
     assert pace.is_kept(sent, 40.0)
     assert not pace.is_kept(sent, 40.1)

@@ -24,6 +24,10 @@ class Running:
         self.conn = conn
 
 
+def running(conn: Conn) -> Any:
+    return Running(conn)
+
+
 @pytest.fixture
 def connected():
     """Makes connections, and closes them at the end."""
@@ -39,7 +43,7 @@ def connected():
 
 
 def test_a_stop_waits_for_what_runs(connected):
-    roster, request = Roster(), Running(connected())
+    roster, request = Roster(), running(connected())
     roster.enter(request)
 
     assert (roster.wait_until_idle(0.0), roster.running()) == (False, [request])
@@ -48,7 +52,7 @@ def test_a_stop_waits_for_what_runs(connected):
 
 
 def test_what_runs_on_though_it_was_cut_has_its_connection_broken(connected):
-    roster, request = Roster(), Running(connected())
+    roster, request = Roster(), running(connected())
     roster.enter(request)
 
     roster.shut_down_running()
