@@ -40,6 +40,7 @@ class Resolver:
         self._lock = threading.Lock()
         self._running: dict[tuple[str, int], _Lookup] = {}
         self._known: dict[tuple[str, int], list[Address]] = {}
+        self._foreseen: set[tuple[str, int]] = set()
 
     def addresses(self, host: str, port: int, limit_s: float | None = None) -> list[Address]:
         """Return where *host* is, in turns of IPv6 and IPv4, what the system prefers first.
@@ -65,6 +66,19 @@ class Resolver:
         """Return the addresses that were found last, without asking anybody."""
         with self._lock:
             return [str(peer[0]) for _, peer in self._known.get((host, port), ())]
+
+    def foreseen(self, host: str, port: int) -> list[str]:
+        """Return the same; the first time that nothing is known, begin to ask, and wait for nobody.
+
+        Who decides by the address has it then before the first connection, most likely.
+        """
+        key = (host, port)
+        with self._lock:
+            is_new = key not in self._known and key not in self._foreseen
+            self._foreseen.add(key)
+        if is_new:
+            self._begin(key)
+        return self.known(host, port)
 
     def _begin(self, key: tuple[str, int]) -> _Lookup:
         with self._lock:

@@ -146,3 +146,15 @@ def test_the_real_one_says_by_its_connection_whether_a_link_is_metered(tmp_path,
         wait_for(server.published_files, "it is published", 60)
 
     assert state["blocked_detail"].startswith("the link a is metered, NetworkManager says")
+
+
+def test_a_rule_holds_before_the_first_connection_to_a_server_that_has_a_name(tmp_path):
+    with site(tmp_path, link=[{"match": "lo", "metered": True}]) as here:
+        here.agent.configure(server={"url": f"http://localhost:{here.link.port}"})
+        make_recording(here.agent.media / "a.mp4", seconds=0.5)
+        here.agent.start()
+        state = here.agent.wait_until_blocked_by("metered")
+
+        assert state["link"]["iface"] == "lo"
+        assert state["totals"]["bytes_sent"] == 0
+        assert here.server.published_files() == []

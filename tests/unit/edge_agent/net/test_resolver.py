@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 
 import pytest
 
@@ -73,3 +74,36 @@ def test_the_families_take_turns():
     found = names.addresses("a.example", 80)
 
     assert [peer[0] for _, peer in found] == ["::1", "192.0.2.1", "::2"]
+
+
+def test_what_is_not_known_is_asked_for_once_beforehand_and_nobody_waits():
+    asked: list[object] = []
+    may_answer = threading.Event()
+
+    def lookup(*_: object, **__: object) -> object:
+        asked.append(None)
+        may_answer.wait(10)
+        return FOUND
+
+    names = Resolver(lookup)
+    assert names.foreseen("host", 443) == []
+    may_answer.set()
+    wait_for(lambda: names.known("host", 443), "it has found out")
+
+    assert names.foreseen("host", 443) == ["192.0.2.7"]
+    assert len(asked) == 1
+
+
+def test_a_name_that_nobody_knows_is_asked_for_beforehand_once_alone():
+    asked: list[object] = []
+
+    def lookup(*_: object, **__: object) -> object:
+        asked.append(None)
+        raise OSError("no such name")
+
+    names = Resolver(lookup)
+    for _ in range(5):
+        assert names.foreseen("host", 443) == []
+        time.sleep(0.02)
+
+    assert len(asked) == 1
