@@ -15,12 +15,15 @@ import socket
 import statistics
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import BinaryIO
 
 from benchmarks.machine import cpu_s, describe
 from demo.ports import LOOPBACK, free_port
 from ingest_server.core import events
+from ingest_server.storage.interface import Transaction
 from ingest_server.storage.sqlite.transactions import SqliteState
 from tests.support.processes import Server
 
@@ -58,9 +61,9 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     print("| target | events/s | lowest | highest | CPU for an event, ms |\n|---|---|---|---|---|")
     for name, one in found.items():
-        per_s = one.events_per_s
+        rates = one.events_per_s
         print(
-            f"| {name} | {statistics.median(per_s):.0f} | {min(per_s):.0f} | {max(per_s):.0f} "
+            f"| {name} | {statistics.median(rates):.0f} | {min(rates):.0f} | {max(rates):.0f} "
             f"| {statistics.median(one.cpu_ms):.2f} |"
         )
     return 0
@@ -92,7 +95,6 @@ def _round(folder: Path, count: int, answer: bytes) -> tuple[float, float]:
             raise TimeoutError(f"{count} events were not told within {MOST_S:.0f} s")
         took_s = here.recv()
         return count / took_s, (cpu_s(server.pid) - used_s) / count * 1000
-    raise AssertionError
 
 
 def _fill(data_dir: Path, count: int) -> None:
@@ -100,16 +102,14 @@ def _fill(data_dir: Path, count: int) -> None:
     try:
         for start in range(0, count, EACH_TRANSACTION):
             numbers = range(start, min(start + EACH_TRANSACTION, count))
-            state.run(
-                lambda transaction, numbers=numbers: [
-                    transaction.tell_of_device(
-                        events.DEVICE_HEARD, f"drone-{number}", {"number": number}
-                    )
-                    for number in numbers
-                ]
-            )
+            state.run(partial(_tell, numbers=numbers))
     finally:
         state.close()
+
+
+def _tell(transaction: Transaction, numbers: range) -> None:
+    for number in numbers:
+        transaction.tell_of_device(events.DEVICE_HEARD, f"drone-{number}", {"number": number})
 
 
 def _consume(port: int, answer: bytes, count: int, done: Connection) -> None:
@@ -130,14 +130,14 @@ def _consume(port: int, answer: bytes, count: int, done: Connection) -> None:
         done.send(time.monotonic() - began_s)
 
 
-def _takes_one(stream: object) -> bool:
+def _takes_one(stream: BinaryIO) -> bool:
     """Read one request; false at the end of the connection."""
     length = 0
-    while line := stream.readline().strip():  # type: ignore[attr-defined]
+    while line := stream.readline().strip():
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":
             length = int(value)
-    return bool(length) and len(stream.read(length)) == length  # type: ignore[attr-defined]
+    return bool(length) and len(stream.read(length)) == length
 
 
 if __name__ == "__main__":
