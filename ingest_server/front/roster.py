@@ -31,6 +31,11 @@ class Roster:
     def open_count(self) -> int:
         return len(self._open)
 
+    def open(self) -> list[HttpConnection]:
+        """Return the connections that are open at this moment."""
+        with self._changed:
+            return list(self._open)
+
     def remember(self, conn: HttpConnection) -> None:
         """Note that a connection is open: wherever it waits, a stop closes it."""
         with self._changed:

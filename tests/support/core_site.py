@@ -20,7 +20,7 @@ from ingest_server.storage.memory.state import MemoryState
 from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.upkeep.housekeeper import Housekeeper
 from ingest_server.upkeep.readiness import Readiness
-from ingest_server.uploads.completion import Pending
+from ingest_server.uploads.pending import Pending
 from ingest_server.uploads.publish import BeforePublish, allow_all
 from ingest_server.uploads.service import UploadService
 from ingest_server.uploads.store import UploadStore

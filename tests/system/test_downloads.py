@@ -305,7 +305,7 @@ def test_who_waits_for_a_slice_has_no_thread_meanwhile_and_no_new_time_after():
         slow = closing.enter_context(reluctant(server))
         slow.send(asking("/v1/fleet/recordings/any/content", "x"))
         wait_for(lambda: waiting_for_a_reader(server), "it is full")
-        [conn] = server._open
+        [conn] = server.roster.open()
         for _ in range(DOWNLOAD_THREADS):
             peer = closing.enter_context(Peer(server.address))
             peer.send(asking("/v1/fleet/recordings/any/content", "x"))

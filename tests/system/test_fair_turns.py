@@ -215,7 +215,9 @@ def test_who_does_not_read_a_refusal_that_was_held_back_has_the_time_of_a_slow_r
 
     with serving(app, held_s=0.01) as server, Peer(server.address) as peer:
         peer.send(request("GET /much", "greedy"))
-        [conn] = wait_for(lambda: [one for one in server._open if one.awaits_reader], "it waits")
+        [conn] = wait_for(
+            lambda: [one for one in server.roster.open() if one.awaits_reader], "it waits"
+        )
         wait_for(lambda: conn.deadline_s is not None, "its time is bounded")
 
         assert peer.answer().body == LARGE
@@ -227,4 +229,4 @@ def test_who_leaves_while_its_refusal_is_held_back_leaves_nothing():
             peer.send(request("GET /much", "greedy"))
             wait_for(lambda: len(server.held), "it is held back")
 
-        wait_for(lambda: not server._open, "its connection is closed")
+        wait_for(lambda: not server.roster.open(), "its connection is closed")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import threading
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import timedelta
 from itertools import pairwise
 
 import pytest
 
-from demo.ports import LOOPBACK
 from ingest_server.core.errors import Refused, StorageError
 from ingest_server.storage.memory.blobs import StoredBytes
 from ingest_server.storage.memory.state import MemoryState
@@ -21,11 +19,9 @@ from ingest_server.storage.s3.arriving import Pieces
 from ingest_server.storage.s3.blobs import S3Blobs
 from ingest_server.storage.s3.bucket import Bucket
 from ingest_server.storage.s3.pieces import MOST_PARTS, PART_BYTES, part_bytes_of
-from ingest_server.storage.silence import Silence
 from ingest_server.uploads.arriving import Arriving
 from tests.support.core_site import BytesBody, CoreSite
 from tests.support.faulty_blobs import FaultyBucket
-from tests.support.relay import Relay
 from tests.support.s3_proxy import (
     Answer,
     Standstill,
@@ -495,59 +491,3 @@ def test_no_file_has_more_parts_than_a_store_takes(length):
     assert -(-length // size) <= MOST_PARTS
     assert size % PART_BYTES == 0
     assert size <= 5 * 2**30
-
-
-class Measured(Relay):
-    """A way on which each byte takes its time by a clock of its own, up to a point; there it stands still."""
-
-    def __init__(self, there, *, s_per_byte, still_at):
-        super().__init__((LOOPBACK, 0), there)
-        self.s = 1000.0
-        self.reached, self.go_on = threading.Event(), threading.Event()
-        self._s_per_byte, self._left = s_per_byte, still_at
-
-    def _passes(self, source, piece):
-        self.s += len(piece) * self._s_per_byte
-        self._left -= len(piece)
-        if self._left <= 0 and not self.reached.is_set():
-            self.reached.set()
-            self.go_on.wait(60)
-        return True
-
-
-def test_a_store_that_takes_bytes_slowly_is_not_silent(store):
-    """The way takes four times as long as a silence; what waits in buffers is a few MiB of it."""
-    size = 24 * MIB
-    s_per_byte = 4 * bucket.SILENT_S / size
-    there = (LOOPBACK, store.port)
-    with Measured(there, s_per_byte=s_per_byte, still_at=size - 6 * MIB) as way:
-        endpoint = f"http://{LOOPBACK}:{way.port}"
-        with closing(Bucket(store.place(endpoint=endpoint))) as slow:
-            slow._silence = Silence(lambda: way.s, silent_s=bucket.SILENT_S)
-            sending = threading.Thread(target=put_or_not, args=(slow, bytes(size)))
-            sending.start()
-            assert way.reached.wait(100)
-            with slow._silence.asking(), slow._silence.asking():
-                pass  # of a silent one, the second would be refused
-            way.go_on.set()
-            sending.join()
-
-
-def put_or_not(slow, data):
-    with suppress(OSError):  # on a busy machine this way may be too slow for one request
-        slow.put("large", data)
-
-
-def test_a_store_whose_bytes_come_slowly_is_not_silent(store):
-    place = store.place()
-    with closing(Bucket(place)) as direct:
-        direct.put("large", bytes(9 * MIB))
-    heard = []
-    with closing(Bucket(place)) as asked:
-        found = asked.stream("large", 0, 9 * MIB)
-        found._heard = lambda: heard.append(None)
-        with closing(found):
-            data = found.read(9 * MIB)
-
-    assert data == bytes(9 * MIB)
-    assert len(heard) >= 9 * MIB / bucket.SENT_BYTES

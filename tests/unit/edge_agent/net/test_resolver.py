@@ -7,6 +7,7 @@ import time
 import pytest
 
 from edge_agent.net.resolver import Resolver
+from tests.support.processes import wait_for
 from tests.unit.edge_agent.operate.test_control_socket import no_room_for_a_thread
 
 FOUND = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.7", 443))]

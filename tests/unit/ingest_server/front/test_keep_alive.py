@@ -32,7 +32,7 @@ def test_a_connection_that_a_stop_and_its_own_thread_close_is_closed_once():
     with serving(app) as server, Peer(server.address) as peer:
         peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         peer.answer()
-        [conn] = server.roster._open
+        [conn] = server.roster.open()
 
         conn.close()
         conn.close()

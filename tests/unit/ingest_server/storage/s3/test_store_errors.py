@@ -5,6 +5,7 @@ import errno
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
+from ingest_server.core.errors import AwayError
 from ingest_server.storage.s3.store_errors import (
     GoneUploadError,
     TakenError,
@@ -31,7 +32,7 @@ def raised(error):
         ("NoSuchUpload", GoneUploadError, errno.ESTALE),
         ("NotImplemented", UnknownCallError, errno.ENOSYS),
         ("XMinioStorageFull", OSError, errno.ENOSPC),
-        ("AccessDenied", PermissionError, errno.EACCES),
+        ("AccessDenied", AwayError, errno.EACCES),
         ("SlowDown", OSError, errno.EBUSY),
         ("BadDigest", OSError, errno.EBADMSG),
         ("SomethingNew", OSError, errno.EIO),
