@@ -51,7 +51,7 @@ class Move:
     def migrate(self, *arguments: Any) -> subprocess.CompletedProcess[str]:
         """Run one step; return how it went."""
         return subprocess.run(
-            self.command(*arguments), capture_output=True, text=True, timeout=60, check=False
+            self.command(*arguments), capture_output=True, text=True, timeout=200, check=False
         )
 
     def camera(self, token: str) -> httpx.Client:

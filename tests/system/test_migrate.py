@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import threading
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -25,6 +28,7 @@ from tests.support.core_site import new_key
 from tests.support.moving import Move
 from tests.support.postgres import postgres
 from tests.support.processes import SERVER, Agent, wait_for
+from tests.support.relay import Relay
 from tests.support.seaweed import seaweed
 from tests.support.secured import complete, create, put, upload
 from upload_protocol.ranges import ByteRange, RangeSet
@@ -200,3 +204,54 @@ def test_facts_move_and_files_stay_where_they_are(tmp_path, store, database):
             assert asked_again(camera, data, key) == receipt
             assert upload(camera, data * 2, name="b.mp4")["length"] == 2000
         assert "nothing is left to do" in move.migrate().stdout
+
+
+class HeldUp(Relay):
+    """A way to PostgreSQL that passes so many bytes on, and then nothing more."""
+
+    def __init__(self, here, there, most):
+        super().__init__(here, there)
+        self.reached = threading.Event()
+        self._near, self._left = set(), most
+
+    def _opened(self, near, far):
+        self._near.add(near)
+
+    def _passes(self, source, piece):
+        if source in self._near:
+            self._left -= len(piece)
+        if self._left <= 0:
+            self.reached.set()
+        return self._left > 0
+
+
+def test_a_command_that_is_killed_in_the_midst_of_its_transaction_has_moved_nothing(
+    tmp_path, store, database
+):
+    devices = sorted(f"drone-{number}" for number in range(3000))
+    with closing(Move(tmp_path, store, database)) as move:
+        with closing(open_state(move.data_dir)) as state:
+            for device in devices:
+                state.access.add_token(issue(device, SystemClock().now_utc()).record)
+        here = move.url.replace(str(database.folder), str(tmp_path))
+        storage = {"state": here, "before": move.data_dir, **store.settings(move.place)}
+        straight, move.new = move.new, move.server(tmp_path / "held", storage)
+        with HeldUp(str(tmp_path / ".s.PGSQL.5432"), database.socket, 200_000) as way:
+            program = subprocess.Popen(move.command())
+            try:
+                assert way.reached.wait(60)
+            finally:
+                program.kill()
+                program.wait(20)
+        move.new = straight
+
+        assert program.returncode == -signal.SIGKILL
+        assert PostgresState.is_unbegun(move.url)
+        with pytest.raises(StateLostError, match="The database is empty"):
+            IngestServer(load(move.new.config, environ={}))
+        move.old.start()  # nothing was moved: it goes on as it was
+        move.old.stop()
+        again = move.migrate()
+        assert again.returncode == 0, again.stderr
+        with closing(PostgresState.open(move.url)) as state:
+            assert sorted(one.device for one in state.access.tokens()) == devices
