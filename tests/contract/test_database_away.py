@@ -11,8 +11,10 @@ from ingest_server.storage.memory.state import MemoryState
 from tests.support.compat_site import DIALECTS
 from tests.support.core_site import new_key
 from tests.support.ingest import ingest
+from tests.support.secured import put
 from tests.support.tongues import TONGUES, File
 from tests.support.tus_client import TUS
+from upload_protocol.digests import Digest
 from upload_protocol.ranges import ByteRange, RangeSet
 
 
@@ -55,6 +57,20 @@ def test_who_goes_on_while_the_database_is_away_is_told_to_come_back(client, sta
 
     assert (away.status_code, away.headers["Retry-After"]) == (503, "5")
     assert back.is_success, back.text
+
+
+@pytest.mark.parametrize("tongue", TONGUES.values(), ids=TONGUES)
+def test_bytes_that_are_there_and_were_not_acknowledged_hold_no_client_up(client, tongue):
+    """As a database leaves it that fails between the bytes of a chunk and what is noted of it."""
+    file = File("a.mp4", os.urandom(3000), new_key(), 1000)
+    upload_id = tongue.id_in(tongue.begin(client, file)[0])
+    assert put(client, upload_id, file.data).status_code == 200
+
+    tongue.finish(client, upload_id, file)
+
+    status = client.get(f"/v1/uploads/{upload_id}").json()
+    assert status["state"] == "complete"
+    assert status["receipt"]["digest"] == str(Digest.of(file.data))
 
 
 def test_parts_that_nobody_can_look_for_are_not_called_missing(client, state):
