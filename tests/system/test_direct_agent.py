@@ -6,6 +6,7 @@ import os
 import socket
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -62,6 +63,10 @@ class Field:
             error.add_note(f"{self.agent.state()}\n{self.agent.end_of_log()}")
             raise
         assert self.published() == [self.data]
+
+
+def has_sent_one(agent: Agent) -> bool:
+    return bool(agent.state_if_any().get("totals", {}).get("files_done") == 1)
 
 
 @contextmanager
@@ -181,9 +186,7 @@ def test_over_tls_it_goes_to_the_store_by_the_same_authority_and_not_to_one_with
                 (agent.media / "clip.mp4").write_bytes(data)
                 agent.start()
                 wait_for(
-                    lambda agent=agent: (
-                        agent.state_if_any().get("totals", {}).get("files_done") == 1
-                    ),
+                    partial(has_sent_one, agent),
                     "the recording is verified",
                     90,
                 )
