@@ -32,8 +32,8 @@ class Turns(Generic[T]):
                 goes on with the next end of one. None: any number, the names are bounded alone.
             of_one: how many of them somebody of that name may have.
             go_on: called for who has waited, in the thread that ended a turn.
-            may: whether one of that name may have a turn that is free; where that changes without an end
-                of a turn, `look` follows.
+            may: whether one of that name may have a turn that is free; asked last, so it has one if this
+                is true. Where that changes without an end of a turn, `look` follows.
         """
         self._most = most
         self._of_one = of_one

@@ -191,7 +191,7 @@ class Queues(Generic[T]):
         self._known = KnownDevices()
 
         def paced(threads: int | None, of_device: int, of_address: int) -> Turns[T]:
-            return Turns(threads, _share(of_device, of_address), go_on, may=self._may_go_on)
+            return Turns(threads, _share(of_device, of_address), go_on, may=self._may_begin)
 
         self._turns: dict[Cost, Turns[T]] = {
             Cost.CONTROL: paced(CONTROL_THREADS, CONTROL_OF_ONE_DEVICE, CONTROL_OF_ONE_PEER),
@@ -237,13 +237,13 @@ class Queues(Generic[T]):
         for turns in self._turns.values():
             turns.look()
 
-    def _may_go_on(self, name: str) -> bool:
+    def _may_begin(self, name: str) -> bool:
         # Behind one address there may be many, of whom each is known once it has asked.
-        return not _is_devices(name) or self._pacing.may_go_on(name)
+        return not _is_devices(name) or self._pacing.may_begin(name)
 
     def _has_ended(self, name: str, worked_s: float) -> None:
         if _is_devices(name):
-            self._pacing.note(name, worked_s)
+            self._pacing.ended(name, worked_s)
         self.look()
 
     def dismiss(self) -> list[T]:
