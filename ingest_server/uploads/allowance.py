@@ -138,7 +138,8 @@ class Allowance:
             refuse_over_quota(transaction, kept.device, kept.id, reach, quota)
 
     def end(self) -> None:
-        """Give back the room; nothing more is written."""
+        """Give back the room; nothing more is written. May be told more than once."""
         self._room.give_back(self)
-        if self._into is not None:
-            self._reaches.leave(self, self._into.record.id, self.written)
+        into, self._into = self._into, None
+        if into is not None:
+            self._reaches.leave(self, into.record.id, self.written)

@@ -12,6 +12,7 @@ Kept in memory. What a server left unrecorded when it died is not counted by the
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ingest_server.core.errors import Refused
@@ -57,7 +58,7 @@ class Reaches:
             least: up to here it must be allowed to write.
 
         Raises:
-            Refused: ``quota-exceeded``: not even that; what it was allowed before stands.
+            Refused: ``quota-exceeded``: not even that; what it was allowed before stands. Or the database failed.
         """
         with self._lock:
             own = self._by_upload.setdefault(record.id, _Reach(record.device))
@@ -79,19 +80,24 @@ class Reaches:
             return allowed
 
     def leave(self, holder: object, upload_id: str, written: int) -> None:
-        """Note that *holder* writes no more, and up to where it has written."""
+        """Note that *holder* writes no more, or was not allowed to, and up to where it has written."""
         with self._lock:
             own = self._by_upload.get(upload_id)
-            if own is None or own.running.pop(holder, None) is None:
+            if own is None:
                 return
+            own.running.pop(holder, None)
             own.written = max(own.written, written)
-            if not own.running and not self._unrecorded(upload_id, own):
-                del self._by_upload[upload_id]
-            elif len(self._by_upload) > MOST_KEPT:
-                self._drop(dict(self._by_upload))
+            is_full = len(self._by_upload) > MOST_KEPT
+            # Where the database fails, all count on: whoever begins next looks again.
+            with suppress(Refused):
+                self._drop(dict(self._by_upload) if is_full else {upload_id: own})
 
     def unrecorded_beside(self, record: UploadRecord) -> int:
-        """Return the bytes of the device's other uploads that are, or may be, on the disk only."""
+        """Return the bytes of the device's other uploads that are, or may be, on the disk only.
+
+        Raises:
+            Refused: the database failed.
+        """
         with self._lock:
             return self._unrecorded_beside(record)
 
@@ -104,7 +110,11 @@ class Reaches:
         return self._drop(others)
 
     def _drop(self, reaches: dict[str, _Reach]) -> int:
-        """Drop those of *reaches* that count no more; return how much the others do."""
+        """Drop those of *reaches* that count no more; return how much the others do.
+
+        Raises:
+            Refused: the database failed.
+        """
         total = 0
         for upload_id, reach in reaches.items():
             unrecorded = self._unrecorded(upload_id, reach)
@@ -114,11 +124,8 @@ class Reaches:
         return total
 
     def _unrecorded(self, upload_id: str, reach: _Reach) -> int:
-        try:
-            record = self._queries.get(upload_id)
-        except Refused:
-            return 0
-        if record.state is not State.OPEN:
+        record = self._queries.find(upload_id)
+        if record is None or record.state is not State.OPEN:
             return 0
         counted = end_of(record.received) if record.length is None else record.length
         return max(0, reach.stop - counted)
