@@ -91,6 +91,8 @@ class Turns(Generic[T]):
         return rest
 
     def _next(self) -> T | None:
+        if not self._is_free():  # else each who waits would be asked in vain, and all the others wait for that
+            return None
         name = next((one for one in self._waiting if self._take(one)), None)
         if name is None:
             return None
@@ -102,13 +104,15 @@ class Turns(Generic[T]):
         return one
 
     def _take(self, name: str) -> bool:
-        most = self._most() if callable(self._most) else self._most
-        is_free = most is None or self._all < most
-        if not is_free or self._taken[name] >= self._of_one(name) or not self._may(name):
+        if not self._is_free() or self._taken[name] >= self._of_one(name) or not self._may(name):
             return False
         self._taken[name] += 1
         self._all += 1
         return True
+
+    def _is_free(self) -> bool:
+        most = self._most() if callable(self._most) else self._most
+        return most is None or self._all < most
 
 
 class Places:

@@ -35,6 +35,26 @@ def test_names_go_on_in_turn_however_much_one_of_them_asks():
     assert went == ["a1", "a2", "b1", "c1", "a3", "b2", "a4"]
 
 
+def test_a_look_asks_none_of_a_thousand_who_wait_where_no_turn_is_free():
+    went: list[Any] = []
+    looks: list[int] = []
+
+    def most():
+        looks.append(1)
+        return 1
+
+    turns = Turns(most, lambda _: 1, went.append)
+    for number in range(1000):
+        turns.ask(number, str(number))
+    looks.clear()
+
+    turns.look()
+    assert (went, len(looks)) == ([0], 1)
+
+    turns.end("0")
+    assert (went, len(looks)) == ([0, 1], 4), "one is asked, and none behind it"
+
+
 def test_one_name_never_has_more_than_its_share_and_the_rest_is_for_others():
     went: list[Any] = []
     turns = Turns(3, lambda name: 2 if name == "a" else 3, went.append)
