@@ -128,7 +128,7 @@ class Asked(Generic[T]):
         self._turns = turns
         self._name = name
         self._ended = ended
-        """Hears what the request took of a processor, once its turn is given back."""
+        """Hears what the request took of a processor, before its turn is given back."""
         self._arrivals = arrivals
         """Of an upload, where it counts from `may_begin` to `end`; it waits for no turn."""
 
@@ -174,8 +174,8 @@ class Asked(Generic[T]):
         if self._arrivals is not None:
             self._arrivals.end()
         if self._turns is not None:
+            self._ended(self._name, worked_s)  # first: what it took counts for whoever follows
             self._turns.end(self._name)
-            self._ended(self._name, worked_s)
 
     @property
     def _is_devices(self) -> bool:
