@@ -335,6 +335,16 @@ class HttpConnection(cheroot_parts.Connection):
         with contextlib.suppress(OSError):
             self.close()
 
+    def send_away(self) -> None:
+        """End a connection whose turn has not come, and will not: the server stops. Never waits."""
+        if self.phase is Phase.TURN:
+            self.socket.settimeout(0)
+            detail = "the server is stopping, and the request was not begun"
+            with contextlib.suppress(OSError):
+                self.socket.send(self.refusal("stopping", detail))
+        with contextlib.suppress(OSError):
+            self.close()
+
     def _begins_to_linger(self) -> bool:
         """Let the peer read an early answer before a reset can destroy it (RFC 9112, 9.6)."""
         return self._half_closes() and self._goes_on_lingering()

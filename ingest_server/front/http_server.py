@@ -227,7 +227,7 @@ class UploadServer(cheroot_parts.Server):
                 self.roster.shut_down_running()
         self.roster.wait_until_none_lingers(LINGER_S)
         for conn in self.queues.dismiss():
-            conn.close()
+            conn.send_away()
         was_listening = self.ready
         super().stop()
         if not was_listening:

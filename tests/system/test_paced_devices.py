@@ -73,3 +73,25 @@ def test_its_requests_wait_while_anothers_run_and_all_are_answered_once_it_is_al
         assert {peer.answer(has_body=False).status for peer in peers} == {204}
         assert app.computed == MANY
         assert other.answer(has_body=False).status == 204
+
+
+def test_a_stop_answers_those_that_wait_for_their_pace():
+    app = Computing()
+    with serving(app) as server, contextlib.ExitStack() as closing:
+        other = closing.enter_context(Peer(server.address))
+        peers = [closing.enter_context(Peer(server.address)) for _ in range(MANY)]
+        for device in ("greedy", "other"):
+            assert ask(other, "/known", device) == 204
+        for peer in peers:
+            peer.send(asking("/v1/uploads/1", "greedy"))
+        wait_for(lambda: app.computed >= LIGHT_OF_ONE_DEVICE, "its first requests have run")
+        assert ask(other, "/v1/uploads/2", "other") == 204
+
+        server.stop()
+
+        answers = [peer.answer() for peer in peers]
+        sent_away = [one for one in answers if one.status == 503]
+        assert {one.status for one in answers} == {204, 503}
+        assert {one.json["code"] for one in sent_away} == {"stopping"}
+        assert len(sent_away) == MANY - app.computed
+        assert all(peer.is_closed_by_server() for peer in peers)

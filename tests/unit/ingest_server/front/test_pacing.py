@@ -70,15 +70,6 @@ def test_a_request_that_began_with_something_left_does_not_keep_its_own_device_w
     assert asking.may("greedy")
 
 
-def test_who_uses_little_is_there_from_its_first_request_on_and_not_from_its_end(asking):
-    asking.pacing.note("greedy", HEAVY_S)
-    assert asking.pacing.may_go_on("greedy")
-
-    assert asking.pacing.may_go_on("modest")
-
-    assert not asking.pacing.may_go_on("greedy")
-
-
 def test_two_that_both_use_much_do_not_wait_for_each_other(asking):
     for name in ("greedy", "greedy too"):
         asking.does(name, HEAVY_S)
