@@ -158,6 +158,8 @@ class ArrivingObject(Part):
 
     def sync(self) -> None:
         waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._seen = None  # which lacks what is put now
         for start, data in waiting:
             stop = start + len(data)
             for first, last in cut_at_borders(start, stop):

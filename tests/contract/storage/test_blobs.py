@@ -91,6 +91,17 @@ class TestArriving:
 
         assert read(blobs.open_part(ID)) == b"second!"
 
+    def test_a_hand_reads_back_what_it_made_durable_where_it_expects_to_read(self, blobs, part):
+        part.pwrite(memoryview(b"0123456789"), 0)
+        part.sync()
+        part.expect(0, 10)
+        assert part.pread(4, 0) == b"0123"
+
+        part.pwrite(memoryview(b"ab"), 4)
+        part.sync()
+
+        assert part.pread(10, 0) == b"0123ab6789"
+
     def test_a_newer_claims_bytes_take_the_place_of_an_older_ones(self, blobs, part):
         old = blobs.open_part(ID, Claim(ID, ByteRange(0, 10), 1))
         old.pwrite(memoryview(b"0123456789"), 0)
