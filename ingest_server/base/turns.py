@@ -91,7 +91,7 @@ class Turns(Generic[T]):
         return rest
 
     def _next(self) -> T | None:
-        if not self._is_free():  # else each who waits would be asked in vain, and all the others wait for that
+        if not self._is_free():  # asked once, and not for each of a thousand who wait
             return None
         name = next((one for one in self._waiting if self._take(one)), None)
         if name is None:
