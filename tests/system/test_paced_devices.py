@@ -4,6 +4,7 @@ import contextlib
 import threading
 import time
 
+from ingest_server.front import http_server
 from ingest_server.front.admission import LIGHT_OF_ONE_DEVICE
 from ingest_server.front.pacing import AHEAD_S, SHARE
 from ingest_server.front.queues import ASKED
@@ -75,21 +76,31 @@ def test_its_requests_wait_while_anothers_run_and_all_are_answered_once_it_is_al
         assert other.answer(has_body=False).status == 204
 
 
-def test_a_stop_answers_those_that_wait_for_their_pace():
+def test_a_stop_answers_those_whose_turn_does_not_come(monkeypatch):
+    monkeypatch.setattr(http_server, "CUT_GRACE_S", 0.1)
     app = Computing()
-    with serving(app) as server, contextlib.ExitStack() as closing:
+    with (
+        serving(app, stop_timeout_s=0.1) as server,
+        contextlib.ExitStack() as closing,
+    ):
         other = closing.enter_context(Peer(server.address))
         peers = [closing.enter_context(Peer(server.address)) for _ in range(MANY)]
         for device in ("greedy", "other"):
             assert ask(other, "/known", device) == 204
+        other.send(asking("/long", "other"))
+        assert app.runs.wait(10)
         for peer in peers:
             peer.send(asking("/v1/uploads/1", "greedy"))
         wait_for(lambda: app.computed >= LIGHT_OF_ONE_DEVICE, "its first requests have run")
-        assert ask(other, "/v1/uploads/2", "other") == 204
 
-        server.stop()
-
-        answers = [peer.answer() for peer in peers]
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        answers = []
+        for peer in peers:
+            answers.append(peer.answer())
+            if answers[-1].status == 503:
+                app.let.set()  # not before: who waits would go on
+        stopping.join()
         sent_away = [one for one in answers if one.status == 503]
         assert {one.status for one in answers} == {204, 503}
         assert {one.json["code"] for one in sent_away} == {"stopping"}

@@ -36,7 +36,6 @@ def test_who_waits_behind_a_request_that_used_up_the_share_goes_on_at_the_pace_a
         waiting.wait(name)
     modest = asked("modest")
     assert modest.may_begin(None)
-    modest.end()
 
     running[0].end(AHEAD_S / 2)
     assert went == ["one more"]
