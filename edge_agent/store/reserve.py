@@ -5,7 +5,7 @@ written down, so nothing may be let go, and only a person could make room. What 
 for that, in pieces, each in the moment before it is needed: the recorder takes what lies free for long.
 
 A disk can be full of files as well, with room for bytes: the database is two files more while it is open.
-And a quota leaves no room where the disk has some, so that whether there is any is tried.
+And a quota leaves no room where the disk has some, of bytes and of files, so that whether there is any is tried.
 """
 
 from __future__ import annotations
@@ -48,13 +48,21 @@ class Reserve:
     """Safe to use from several threads.
 
     Args:
-        free: returns the bytes that are free in a folder. May raise `OSError`.
+        free, files_free: return how many bytes are free in a folder, and how many files more fit in; None:
+            any number. May raise `OSError`, and promise what a quota denies.
     """
 
-    def __init__(self, folder: Path, *, free: Callable[[Path], int] = _free_in) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        free: Callable[[Path], int] = _free_in,
+        files_free: Callable[[Path], int | None] = _files_free_in,
+    ) -> None:
         self._folder = folder
         self._path = folder / NAME
         self._free = free
+        self._files_free = files_free
         self._lock = threading.Lock()
         self.is_in_need = False
         """Whether it is given up, piece by piece."""
@@ -85,7 +93,7 @@ class Reserve:
                 os.close(fd)
 
     def _take_files(self) -> None:
-        free = _files_free_in(self._folder)
+        free = self._files_free(self._folder)
         if free is None or free < 2 * len(_FILES):
             return
         for name in _FILES:
@@ -119,22 +127,30 @@ class Reserve:
             return False
         with self._lock:
             held = self.held_bytes
-            if held == 0:
-                return True  # as far as anybody can tell
             try:
-                fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+                fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 try:
                     os.posix_fallocate(fd, held, length)
                 finally:
-                    os.ftruncate(fd, held)
-                    os.close(fd)
+                    try:
+                        os.ftruncate(fd, held)
+                    finally:
+                        os.close(fd)
             except OSError as error:
                 return error.errno not in _NO_ROOM
             return True
 
     def _takes_a_file(self) -> bool:
+        """Return whether one more file can be made: one without a name is, and is gone at once."""
         try:
-            return _files_free_in(self._folder) != 0
+            os.close(os.open(self._folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                return False
+        else:
+            return True
+        try:  # a file system without files that have no name
+            return self._files_free(self._folder) != 0
         except OSError:
             return True
 

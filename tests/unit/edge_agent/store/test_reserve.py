@@ -149,6 +149,30 @@ def test_a_store_is_opened_on_a_disk_that_takes_no_more_files_with_those_that_we
         ]
 
 
+def test_whether_a_file_can_be_made_is_tried_where_a_quota_denies_what_the_disk_promises(tmp_path):
+    with small_disk(tmp_path / "state", size="24m", inodes=40) as disk:
+        first = Reserve(disk.path)
+        first.take()
+        open_store(disk, first).close()
+        fill_with_files(disk)
+
+        reserve = Reserve(disk.path, files_free=Room(1000))
+        store = open_store(disk, reserve)
+
+        store.outbox.tell(*events(1))
+        assert len(store.outbox.undelivered(limit=100)) == 1
+        assert reserve.held_bytes == RESERVE_BYTES
+        store.close()
+
+
+def test_it_is_needed_where_nothing_is_held_and_a_quota_leaves_nothing(disk):
+    disk.fill()
+
+    reserve = Reserve(disk.path, free=Room(10 * RESERVE_BYTES))
+
+    assert reserve.write_failed()
+
+
 def fill_with_files(disk):
     """Take every file that fits, with room for bytes left."""
     number = 0
