@@ -9,10 +9,13 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 _LIMIT_S = 3.0
 _REMEMBERED = 16
+_AGAIN_S = 10.0
+"""Between two questions beforehand: each look at the rules would be one, and may cost."""
 
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 """Of `socket.connect`."""
@@ -40,7 +43,8 @@ class Resolver:
         self._lock = threading.Lock()
         self._running: dict[tuple[str, int], _Lookup] = {}
         self._known: dict[tuple[str, int], list[Address]] = {}
-        self._foreseen: set[tuple[str, int]] = set()
+        self._foreseen: dict[tuple[str, int], float] = {}
+        """When it was last asked for beforehand: of one server, there is no other."""
 
     def addresses(self, host: str, port: int, limit_s: float | None = None) -> list[Address]:
         """Return where *host* is, in turns of IPv6 and IPv4, what the system prefers first.
@@ -67,16 +71,21 @@ class Resolver:
         with self._lock:
             return [str(peer[0]) for _, peer in self._known.get((host, port), ())]
 
-    def foreseen(self, host: str, port: int) -> list[str]:
-        """Return the same; the first time that nothing is known, begin to ask, and wait for nobody.
+    def foreseen(self, host: str, port: int, now_s: float) -> list[str]:
+        """Return the same; while nothing is known begin to ask, now and then, and wait for nobody.
 
-        Who decides by the address has it then before the first connection, most likely.
+        Who decides by the address has it then before the first connection, most likely. A device that starts
+        before its network does gets no answer at first.
+
+        Args:
+            now_s: monotonic.
         """
         key = (host, port)
         with self._lock:
-            is_new = key not in self._known and key not in self._foreseen
-            self._foreseen.add(key)
-        if is_new:
+            is_due = key not in self._known and self._foreseen.get(key, -inf) + _AGAIN_S <= now_s
+            if is_due:
+                self._foreseen = {key: now_s}
+        if is_due:
             self._begin(key)
         return self.known(host, port)
 

@@ -90,7 +90,7 @@ def make_way(settings: AgentSettings, store: Store, clock: Clock) -> Way:
         remembered = kept["ways"] if kept.get("url") == url else None
         before_s = store.running.now_s() - clock.now_s()
     return Way(
-        interface=lambda: interface_to(address[0], SHARED.foreseen(*address)),
+        interface=lambda: interface_to(address[0], SHARED.foreseen(*address, clock.now_s())),
         now_s=lambda: before_s + clock.now_s(),
         remembered=remembered,
         keep=lambda ways: store.notes.put(_NOTE, {"url": url, "ways": ways}),

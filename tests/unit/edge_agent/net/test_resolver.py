@@ -87,24 +87,39 @@ def test_what_is_not_known_is_asked_for_once_beforehand_and_nobody_waits():
         return FOUND
 
     names = Resolver(lookup)
-    assert names.foreseen("host", 443) == []
+    assert names.foreseen("host", 443, 0.0) == []
     may_answer.set()
     wait_for(lambda: names.known("host", 443), "it has found out")
 
-    assert names.foreseen("host", 443) == ["192.0.2.7"]
+    assert names.foreseen("host", 443, 0.0) == ["192.0.2.7"]
     assert len(asked) == 1
 
 
-def test_a_name_that_nobody_knows_is_asked_for_beforehand_once_alone():
+def test_a_name_that_nobody_knows_yet_is_asked_for_beforehand_every_ten_seconds():
     asked: list[object] = []
+    answers: list[object] = []
 
     def lookup(*_: object, **__: object) -> object:
         asked.append(None)
-        raise OSError("no such name")
+        if not answers:
+            raise OSError("no network yet")
+        return answers.pop()
+
+    def looks(now_s: float) -> None:
+        for _ in range(5):
+            names.foreseen("host", 443, now_s)
+            time.sleep(0.02)
 
     names = Resolver(lookup)
-    for _ in range(5):
-        assert names.foreseen("host", 443) == []
-        time.sleep(0.02)
-
+    looks(100.0)
+    wait_for(lambda: asked, "it is asked for")
+    looks(109.9)
     assert len(asked) == 1
+
+    answers.append(FOUND)
+    looks(110.0)
+    wait_for(lambda: names.known("host", 443), "it has found out")
+    looks(200.0)
+
+    assert names.foreseen("host", 443, 200.0) == ["192.0.2.7"]
+    assert len(asked) == 2
