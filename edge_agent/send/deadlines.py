@@ -82,18 +82,20 @@ class Deadlines:
 
     def step(self, now_s: float) -> float:
         """Look once at all that has a deadline; return the seconds until the next look."""
-        rules = self.rules
         try:
-            wait_s = self._look(rules)
+            wait_s = self._look()
             return max(wait_s, _PART_OF_TIME * (self._clock.now_s() - now_s))
         except StoreError as error:
             self._is_clean = False
             log.warning("deadlines.waiting", error=str(error))
             return _LOOK_S
 
-    def _look(self, rules: Sequence[Deadline]) -> float:
-        if not self._is_clean:
-            self._is_clean = True  # before: another rule that comes meanwhile is another reason
+    def _look(self) -> float:
+        is_clean = self._is_clean
+        if not is_clean:
+            self._is_clean = True
+        rules = self.rules  # after that: rules that come meanwhile are another reason
+        if not is_clean:
             self._take_back(WantedBy(rules, self._store.group_places))
         if not rules:
             self._say(Foretold())

@@ -188,6 +188,44 @@ def test_a_rule_that_is_gone_takes_back_what_it_gave_and_a_persons_word_stays(st
     assert (lane.now(near).priority, lane.now(wanted).priority) == (7, URGENT)
 
 
+class ReloadedInALook(Deadlines):
+    """Is told of other rules once, in the instant after a look has read those of before."""
+
+    @property
+    def rules(self):
+        rules, self._read = self._read, ()
+        if rules:
+            self.go_by(())
+        return rules
+
+    @rules.setter
+    def rules(self, rules):
+        self._read = rules
+
+
+def test_rules_that_come_in_the_midst_of_a_look_take_back_what_those_of_before_gave(stage):
+    lane = stage.lane
+    near = lane.record("a.mp4", b"a")
+    stage.due_in(hours=0)
+    stage.look()
+    assert lane.now(near).priority == DUE
+    other = ReloadedInALook(
+        lane.store,
+        lane.activity,
+        lane.clock,
+        link=lambda: lane.sender.link_in_use,
+        tell=lane.sender.foretell,
+        obey=lane.sender.obey,
+    )
+    other.go_by(stage.deadlines.rules)
+
+    other.step(lane.clock.now_s())
+    assert lane.now(near).priority == DUE
+    other.step(lane.clock.now_s())
+
+    assert lane.now(near).priority == 0
+
+
 def test_in_the_night_in_which_summer_time_ends_it_waits_an_hour_longer(stage, monkeypatch):
     monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
     time.tzset()
