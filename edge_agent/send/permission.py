@@ -95,6 +95,10 @@ class Permission:
         self._policy.ask_anew()
         self.may_send(now_s)
 
+    def link_returned(self) -> None:
+        """It may be another link than the one that the last answer was for."""
+        self._policy.ask_anew()
+
     def change(self, rules: OwnerRules, *, links: Sequence[LinkRule] | None) -> None:
         """Go by *rules* from the next question on; its links only where *links* are given."""
         kept = self._policy.rules.links if links is None else links

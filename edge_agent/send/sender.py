@@ -192,7 +192,8 @@ class Sender:
     def link_returned(self) -> None:
         """Say that the link, which was away, has been seen to work: do not sit out the backoff."""
         with self._lock:
-            self._factory.shared.reach.link_returned()
+            self.shared.reach.link_returned()
+            self._permission.link_returned()
         self.wake()
 
     def abort(self) -> None:

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from edge_agent.base.errors import StoreError
+from edge_agent.base.errors import LinkDownError, StoreError
 from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.base.view import Wait
 from edge_agent.core.hold import Maker
@@ -137,3 +137,23 @@ def test_what_is_wanted_now_in_a_silent_folder_opens_no_link_that_costs(lane):
 
 def fails():
     raise StoreError("the disk does not answer")
+
+
+def test_when_the_link_returns_it_is_another_one_whose_rule_holds_at_once(tmp_path):
+    with memory_lane(tmp_path) as lane:
+        links = ["wlan0"]
+        lane.interface = lambda: links[-1]
+        lane.restart()
+        lane.sender.go_by(OwnerRules([LinkRule("wwan*", metered=True)]))
+        recording = lane.record("a.mp4", b"a")
+        lane.befall = lambda _: LinkDownError("no network")
+        lane.sender.step(lane.clock.now_s())
+        assert lane.duties
+        lane.befall = lambda _: None
+        links.append("wwan0")
+
+        lane.sender.link_returned()
+        lane.sender.step(lane.clock.now_s())
+
+        assert present(lane.activity.blocked_by).reason is Reason.METERED
+        assert lane.now(recording).upload_id is None
