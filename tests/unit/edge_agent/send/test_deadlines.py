@@ -1,6 +1,7 @@
 """What has a deadline waits for a link that costs nothing, and goes over any when it would be late."""
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.base.rule_settings import DeadlineSettings
 from edge_agent.base.view import Current, Wait
 from edge_agent.core.data_plan import DataPlan
+from edge_agent.core.deadline import Deadline
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.schedule import DUE, URGENT, PriorityRule
 from edge_agent.core.upload import State
@@ -190,6 +192,8 @@ def test_a_rule_that_is_gone_takes_back_what_it_gave_and_a_persons_word_stays(st
 
 class ReloadedInALook(Deadlines):
     """Is told of other rules once, in the instant after a look has read those of before."""
+
+    _read: Sequence[Deadline] = ()
 
     @property
     def rules(self):
