@@ -48,8 +48,8 @@ class StateLock:
             self._fd = os.open(state_dir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             msg = (
-                f"state_dir {state_dir} cannot be used by this user: {error.strerror}; create it and"
-                " give it to the agent's user, or set another state_dir"
+                f"state_dir {state_dir} cannot be used by this user: {error.strerror}; make it a"
+                " folder of the agent's user, on a disk that can be written, or set another state_dir"
             )
             raise StateDirError(msg) from None
         try:

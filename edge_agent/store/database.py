@@ -65,7 +65,7 @@ class Database:
 
         A damaged file is moved aside and made anew. ``migrations[n]`` leads from version n to n + 1;
         an older database is copied to ``NAME.v<n>`` before the first of them runs. *reserve* is given
-        up piece by piece where its disk is too full for that. Where there is none, and never was a
+        up piece by piece where its disk is too full for that. Where that is not enough, and never was a
         database, this one is in memory until `settle` can write it down.
 
         Raises:
@@ -76,9 +76,9 @@ class Database:
             reserve is not None
             and not reserve.has_room_for(_FIRST_BYTES)
             and database_file.was_never(path)
+            and not _makes_room(reserve)
         ):
             database_file.tell_in_memory(path, "its disk is full")
-            reserve.write_failed()
             connection = database_file.in_memory(path, migrations)
             return cls(connection, reserve=reserve, to_be_at=path)
         while True:
@@ -195,3 +195,12 @@ class Database:
     def after_commit(self, call: Callable[[], None]) -> None:
         """Have *call* called, once and outside it, when the running transaction is on disk."""
         self._after_commit.add(call)
+
+
+def _makes_room(reserve: Reserve) -> bool:
+    """Give up as much as a new database takes; return whether that was enough."""
+    reserve.write_failed()
+    while not reserve.has_room_for(_FIRST_BYTES):
+        if not reserve.give_up_piece():
+            return False
+    return True

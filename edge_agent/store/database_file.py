@@ -33,13 +33,20 @@ def opened(path: Path, migrations: Sequence[str], now: datetime) -> tuple[Connec
     """
     moved: Path | None = None
     try:
-        connection = _connect(path)
+        try:
+            connection = _connect(path)
+        except sqlite3.Error as error:
+            if not _is_damage(error):
+                raise
+            moved = _move_aside(path, now)
+            connection = _connect(path)
     except (sqlite3.Error, OSError) as error:
-        if not _is_damage(error):
-            msg = f"the state database {path} cannot be opened: {error}"
-            raise StoreError(msg) from error
-        moved = _move_aside(path, now)
-        connection = _connect(path)
+        msg = (
+            f"the state database {path} cannot be opened: {error}; nothing is sent before it can be, and no"
+            " recording is deleted: see to it that it is a file of the agent's user, on a disk that works and has"
+            " room, or move it aside and the agent makes a new one"
+        )
+        raise StoreError(msg) from error
     try:
         _migrate(connection, path, migrations)
     except sqlite3.Error as error:

@@ -29,5 +29,8 @@ def test_the_lock_ends_with_its_process(tmp_path):
 def test_a_state_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(StateDirError, match="cannot be used by this user: Not a directory"):
+    with pytest.raises(
+        StateDirError,
+        match=r"by this user: Not a directory; make it a folder of .* can be written, or",
+    ):
         StateLock(tmp_path / "file" / "state")

@@ -10,8 +10,10 @@ from edge_agent.base.errors import StoreError, StoreTooNewError
 from edge_agent.core.upload import Event, State
 from edge_agent.store.database import Database
 from edge_agent.store.recordings import Store
+from edge_agent.store.reserve import Reserve
 from edge_agent.store.schema import MIGRATIONS, SCHEMA_VERSION
 from tests.support.agent_store import CLOCK, found, open_store
+from tests.support.small_disk import small_disk
 
 
 def test_the_file_is_for_its_owner_only(path, store):
@@ -62,6 +64,41 @@ def test_a_damaged_database_is_moved_aside_and_made_anew(path, damage):
 def test_a_folder_that_is_not_there_is_an_error_that_names_the_file(tmp_path):
     with pytest.raises(StoreError, match=r"nowhere/agent\.db cannot be opened"):
         open_store(tmp_path / "nowhere" / "agent.db")
+
+
+def test_a_folder_in_its_place_is_an_error_that_says_what_to_do(path):
+    path.mkdir()
+
+    with pytest.raises(
+        StoreError,
+        match=r"unable to open .*; nothing is sent before it can be, .* or move it aside",
+    ):
+        open_store(path)
+
+
+@pytest.mark.parametrize("content", [bytes(range(256)) * 160, b""], ids=["damaged", "gone"])
+def test_a_database_that_is_no_more_is_made_anew_on_a_full_disk_with_what_was_held_back(
+    tmp_path, content
+):
+    with small_disk(tmp_path / "state", size="24m") as disk:
+        first = Reserve(disk.path)
+        first.take()
+        path = disk.path / "agent.db"
+        path.write_bytes(content)
+        disk.fill()
+        with pytest.raises(StoreError, match=r"cannot be .*: .*(full|I/O)"):
+            Store.open(path, clock=CLOCK, boot_id="boot", reserve=None)
+        for left in disk.path.glob("agent.db*"):
+            left.unlink()
+        path.write_bytes(content)
+        disk.fill()
+
+        store = Store.open(path, clock=CLOCK, boot_id="boot", reserve=Reserve(disk.path))
+
+        assert store.is_durable
+        store.add([found()])
+        assert len(list(disk.path.glob("agent.db.damaged-*"))) == bool(content)
+        store.close()
 
 
 def test_an_older_database_is_copied_before_it_is_migrated(path):
