@@ -9,8 +9,9 @@ from tests.support.seaweed import seaweed
 pytestmark = pytest.mark.slow
 
 SOME = "own and (created_sent_completed or created_sent_and_published or come_in_pieces)"
-SUITES = ["tests/contract/tus"]
-SUITES += [f"tests/contract/test_{name}.py" for name in ("native", "rufh", "compat_frago")]
+SUITES = [f"tests/contract/{name}" for name in ("tus", "native", "rufh")]
+FRAGO = [f"test_compat_frago{name}.py" for name in ("", "_chunks", "_finish")]
+SUITES += [f"tests/contract/{name}" for name in FRAGO]
 
 
 @pytest.fixture(scope="module")
