@@ -14,7 +14,7 @@ from ingest_server.core.errors import Refused, StorageError
 from ingest_server.storage.memory.blobs import StoredBytes
 from ingest_server.storage.memory.state import MemoryState
 from ingest_server.storage.postgres.transactions import PostgresState
-from ingest_server.storage.s3 import blobs, bucket
+from ingest_server.storage.s3 import blobs, bucket, client
 from ingest_server.storage.s3.arriving import Pieces
 from ingest_server.storage.s3.blobs import S3Blobs
 from ingest_server.storage.s3.bucket import Bucket
@@ -328,7 +328,7 @@ def test_a_part_that_the_store_replaces_by_other_bytes_is_found_out(site, proxy,
 @pytest.fixture
 def hasty(monkeypatch):
     """A site that gives up soon on a store that says nothing."""
-    monkeypatch.setattr(bucket, "READ_S", 3.0)
+    monkeypatch.setattr(client, "READ_S", 3.0)
     monkeypatch.setattr(bucket, "LAST_TRY_S", 1.0)
 
 
