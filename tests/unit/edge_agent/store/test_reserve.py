@@ -209,6 +209,7 @@ def test_whether_there_is_room_is_tried_where_the_disk_has_some_that_a_quota_doe
     (disk.path / "recorder").unlink()
     store.outbox.tell(*events(1))
     assert reserve.is_in_need is False
+    store.close()
 
 
 def test_a_store_is_opened_on_a_full_disk_with_what_was_held_back(disk):
