@@ -171,8 +171,10 @@ class FailurePolicy:
         """Return whether the name of *recording* is another file's, while its own is kept open."""
         now = identity_at(recording.path)
         is_replaced = now is not None and now.inode != recording.identity.inode
-        is_held = recording.problem == SOURCE_DELETED
-        return is_replaced and not is_held and recording.id in self._activity.held
+        is_held = self._activity.held.get(recording.id)
+        if recording.problem == SOURCE_DELETED and not is_held:
+            return False  # what was held of it is so no more
+        return is_replaced and is_held is not None
 
     def _tell_unreadable(self, recording: Recording, reason: Reason, detail: str) -> None:
         """Tell the log once: only a person can give the agent access, and others may go on for days."""

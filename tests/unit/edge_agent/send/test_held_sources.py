@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from edge_agent.base.activity import Activity
-from edge_agent.base.errors import LinkDownError
+from edge_agent.base.errors import LinkDownError, SourceChangedError
 from edge_agent.base.reasons import ProblemCode
+from edge_agent.core.recording import SOURCE_DELETED
 from edge_agent.core.upload import State
 from edge_agent.media.identity import identity_at
 from edge_agent.media.source import Source
@@ -274,6 +275,24 @@ def test_what_was_held_is_counted_as_overwritten_where_another_file_has_its_name
     assert lane.duties.count("abort_upload") == 1
     assert lane.server.published == {"a.mp4": b"the next one"}
     assert [one["source_gone"] for one in completed(lane)] == [False]
+
+
+def test_a_lane_that_hears_of_it_after_another_has_held_the_file_does_not_give_it_up(lane):
+    recording = lane.record("a.mp4", CONTENT)
+    newer = lane.base / "newer"
+    newer.write_bytes(b"the next one")
+
+    def another_lane_holds():
+        newer.replace(lane.media / "a.mp4")
+        lane.store.update(lane.now(recording), problem=SOURCE_DELETED, detail="held")
+        lane.activity.hold({recording.id: True})
+        return SourceChangedError("another file has its name")
+
+    lane.befall = at_first("send", another_lane_holds)
+    lane.run()
+
+    assert lane.now(recording).state is State.RELEASED
+    assert lane.server.published == {"a.mp4": CONTENT}
 
 
 def test_there_are_at_most_as_many_as_there_are_lanes(lane):
