@@ -62,8 +62,12 @@ test: $(STAMP) ## all tests, about twenty minutes
 test-fast: $(STAMP) ## all but the slow ones, under three minutes
 	$(if $(MEMORY),TMPDIR=$(MEMORY)) $(PYTEST) -m "not slow and not nightly" --hypothesis-profile=fast --budget=6
 
+ONLY_LONG = nightly or long or hypothesis
+MANY_EXAMPLES = --hypothesis-profile=long
+LONG = CRASH_INSTANTS=1000 KILLS=50 LINK_FLAPS=1000 MQTT_EVENTS=1000 CHAOS_MINUTES=10
 test-long: $(STAMP) ## a thousand power cuts, a thousand flaps, ten times the examples; an hour or more
-	CRASH_INSTANTS=1000 KILLS=50 LINK_FLAPS=1000 MQTT_EVENTS=1000 CHAOS_MINUTES=10 $(PYTEST) -m "nightly or long or hypothesis" --hypothesis-profile=long
+	@$(LONG) $(PYTEST) $(MANY_EXAMPLES) -m "($(ONLY_LONG)) and not alone"; first=$$?; \
+	$(LONG) $(PYTEST) $(MANY_EXAMPLES) -n 0 -m "($(ONLY_LONG)) and alone" && exit $$first
 
 .PHONY: test-packages
 test-packages: $(STAMP) ## the Debian packages and images, installed, used, upgraded and removed on amd64, arm64 and armhf (root)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Thread
 from typing import Any, NamedTuple
 
 import paho.mqtt.client as mqtt
@@ -32,15 +33,19 @@ class Operator:
         self._client.on_connect = self._subscribe
         self._client.on_message = self._receive
         self._client.connect_async(LOOPBACK, port)
+        # Not paho's own thread: its loop_stop fails if that thread ends in the same moment.
+        self._thread = Thread(
+            target=self._client.loop_forever, kwargs={"retry_first_connection": True}, daemon=True
+        )
 
     def start(self) -> None:
         """Listen, in a thread, also across restarts of the broker."""
-        self._client.loop_start()
+        self._thread.start()
 
     def stop(self) -> None:
         """End the thread."""
         self._client.disconnect()
-        self._client.loop_stop()
+        self._thread.join()
 
     def _subscribe(self, client: mqtt.Client, *_: object) -> None:
         client.subscribe(f"{self._topic}/#", qos=1)

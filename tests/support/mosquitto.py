@@ -4,7 +4,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -137,6 +137,22 @@ class Mosquitto:
         self.kill()
 
 
+def serve(client: paho.Client) -> Callable[[], None]:
+    """Begin a thread for what comes and goes; return what disconnects and ends it.
+
+    paho's own ``loop_stop`` asks its thread's name twice, and fails if the thread ends between.
+    """
+    thread = threading.Thread(target=client.loop_forever, daemon=True)
+    thread.start()
+
+    def stop() -> None:
+        client.disconnect()
+        thread.join(20)
+        assert not thread.is_alive()
+
+    return stop
+
+
 Seen = list[tuple[str, bytes, bool]]
 """``(topic, payload, is_retained)`` of what an operator would see."""
 
@@ -156,7 +172,7 @@ def listening(
         (message.topic, bytes(message.payload), bool(message.retain))
     )
     client.connect("127.0.0.1", broker.port)
-    client.loop_start()
+    stop = serve(client)
     try:
         # QoS 0: mosquitto holds back what is beyond its window of QoS 1, and a kill would lose it.
         client.subscribe(topic, qos=0)
@@ -165,7 +181,6 @@ def listening(
     finally:
         if not broker.is_running:  # what it sent before it died still lies in the socket
             ended.wait(20)
-        client.disconnect()
-        client.loop_stop()
+        stop()
     wrong = [one for where, payload, _ in seen for one in violations(where, payload)]
     assert not wrong, wrong

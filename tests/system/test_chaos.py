@@ -29,7 +29,12 @@ SHARE = 0.05
 """Of all requests to the store, to which something happens."""
 MB = 1000 * 1000
 
-pytestmark = [pytest.mark.long, pytest.mark.slow, pytest.mark.timeout(300 + 240 * MINUTES)]
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.long,
+    pytest.mark.slow,
+    pytest.mark.timeout(300 + 240 * MINUTES),
+]
 
 
 @dataclass

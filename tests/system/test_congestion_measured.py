@@ -11,7 +11,7 @@ from tests.support.processes import Agent, Server, wait_for
 from tests.support.recordings import MB
 from tests.support.slow_link import SlowLink
 
-pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(300)]
 FOUND = re.compile(r"measured: bbr moved [\d.]+ k?M?B/s, cubic [\d.]+ k?M?B/s")
 
 

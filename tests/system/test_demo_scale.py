@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.processes import wait_for
 
-pytestmark = [pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.alone, pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 def test_a_recording_arrives_through_any_of_three_servers_and_ctrl_c_leaves_nothing(tmp_path):

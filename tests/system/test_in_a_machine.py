@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.virtual_machine import run_in_a_machine
 
-pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(1900)]
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(1900)]
 
 TREE = Path(__file__).parents[2]
 

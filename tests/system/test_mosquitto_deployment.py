@@ -13,7 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from edge_agent.report.home_assistant import config_topic
 from edge_agent.report.payloads import Topics
 from tests.support.certificates import Authority
-from tests.support.mosquitto import Mosquitto, listening
+from tests.support.mosquitto import Mosquitto, listening, serve
 from tests.support.orders import Orders
 from tests.support.processes import DEVICE, wait_for
 from tests.support.reporting import Reporting
@@ -61,7 +61,7 @@ class Client:
         if tls is not None:
             self._client.tls_set_context(tls)
         self._client.connect("localhost", broker.port)
-        self._client.loop_start()
+        self._stop = serve(self._client)
         assert connected.wait(20)
 
     def publish(self, topic: str, payload: bytes = b"{}", *, retain: bool = False) -> str:
@@ -78,8 +78,7 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        self._stop()
         # They hold this object: without them no cycle is left, and paho closes its sockets at once.
         self._client.on_connect = self._client.on_publish = None
         self._client.on_message = self._client.on_subscribe = None

@@ -18,7 +18,7 @@ from paho.mqtt.properties import Properties
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.report.fallback import fallback_note
 from edge_agent.report.packet_limit import MAX_PACKET_BYTES
-from tests.support.mosquitto import Mosquitto, Seen, listening
+from tests.support.mosquitto import Mosquitto, Seen, listening, serve
 from tests.support.old_broker import OldBroker
 from tests.support.orders import Orders
 from tests.support.reporting import QUICK, Reporting
@@ -65,15 +65,14 @@ def send(
     connected = threading.Event()
     client.on_connect = lambda *_: connected.set()
     client.connect("127.0.0.1", broker.port)
-    client.loop_start()
+    stop = serve(client)
     try:
         assert connected.wait(20)
         properties = Properties(PacketTypes.PUBLISH)
         properties.MessageExpiryInterval = expiry_s
         client.publish(topic, payload, 1, retain, properties).wait_for_publish(5)
     finally:
-        client.disconnect()
-        client.loop_stop()
+        stop()
 
 
 def has_subscribed(broker: Mosquitto) -> bool:

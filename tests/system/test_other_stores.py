@@ -13,7 +13,7 @@ from tests.support.s3_keys import content_of
 from tests.support.seaweed import Seaweed
 from tests.support.tongues import TONGUES
 
-pytestmark = [pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.alone, pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(900)]
 KILLS = 4
 SMALL, LARGE = 60 * KB, 20_000 * KB
 

@@ -10,7 +10,7 @@ from tests.support.machine_root import MachineRoot, machine_root
 from tests.support.processes import wait_for
 from tests.system.test_packages import AGENT, LENGTH, NEW, OLD, SERVER, SIDES, build, old_tree
 
-pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(3600)]
 
 __all__ = ["old_tree"]
 

@@ -17,7 +17,7 @@ from tests.support.replicas import replicas
 from tests.support.secured import complete, create, put
 from tests.support.visitors import OURS, add_user, log_in
 
-pytestmark = [pytest.mark.long, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.alone, pytest.mark.long, pytest.mark.slow, pytest.mark.timeout(300)]
 KB = 1000
 
 

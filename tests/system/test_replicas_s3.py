@@ -25,7 +25,7 @@ from tests.support.s3_proxy import Standstill, proxy_to
 from tests.support.seaweed import seaweed
 from tests.support.secured import complete, create, put
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(240)]
 MIB = 1024 * 1024
 LENGTH = 9 * MIB
 
