@@ -14,14 +14,12 @@ from typing import Any
 import falcon
 from falcon.routing import CompiledRouter
 
-from edge_host.clock import Clock
 from ingest_server.auth.audit import Audit
 from ingest_server.auth.authentication import Authenticator
 from ingest_server.auth.contacts import Contacts
 from ingest_server.auth.gate import AuthenticationGate
 from ingest_server.auth.operators import Operators
 from ingest_server.auth.tokens import TokenIssuer
-from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
 from ingest_server.each_request import EachRequest
 from ingest_server.front.admission import UNBOUNDED, Admission
@@ -43,7 +41,11 @@ from ingest_server.protocols.refusals import (
 )
 from ingest_server.protocols.requests import SENT_PATH
 from ingest_server.protocols.resumable import Resumable
+from ingest_server.uploads.arriving import Arriving
+from ingest_server.uploads.grouping import Grouping
+from ingest_server.uploads.handing_out import HandingOut
 from ingest_server.uploads.service import UploadService
+from ingest_server.uploads.store import UploadStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +67,13 @@ class AppSettings:
 
 
 def make_app(
+    store: UploadStore,
     receiver: UploadService,
     auth: Authenticator,
-    clock: Clock,
     settings: AppSettings | None = None,
     *,
     readiness: Callable[[], list[str]],
     is_stopping: Callable[[], bool] = lambda: False,
-    observer: Observer = NOBODY,
     admission: Admission | None = None,
     audit: Audit | None = None,
     desk: TokenIssuer | None = None,
@@ -80,7 +81,7 @@ def make_app(
     page_files: page.PageFiles | None = None,
     operators: Operators | None = None,
 ) -> falcon.App[falcon.Request, falcon.Response]:
-    """Return the WSGI application over *receiver*.
+    """Return the WSGI application over *receiver*, which works on *store*.
 
     Args:
         readiness: names what keeps the server from its work; nothing: it is ready.
@@ -93,6 +94,7 @@ def make_app(
         operators: who may see and steer all devices; None: as *auth* says, and nobody logs in.
     """
     settings = settings or AppSettings()
+    clock = store.clock
     files = Files(
         Resumable(receiver, clock, settings.public_url),
         speaks_tus=settings.tus,
@@ -108,7 +110,7 @@ def make_app(
         clock,
         is_stopping,
         files,
-        observer,
+        store.observer,
         pages=registry.Pages(settings.compat, origins),
         admission=admission or UNBOUNDED,
         doorkeeper=doorkeeper,
@@ -130,15 +132,24 @@ def make_app(
     spoken = native.Native(receiver, clock, settings.public_url)
     native.add_routes(app, spoken)
     direct.add_routes(app, spoken)
-    groups.add_routes(app, receiver.grouping)
+    grouping = Grouping(store, receiver)
+    groups.add_routes(app, grouping)
     if desk is not None:
         enrolment.add_routes(app, desk, doorkeeper)
     files.add_routes(app)
     page.add_routes(app, page_files)
     session.add_routes(app, operators, settings.public_url)
-    page_groups.add_routes(app, receiver.grouping)
+    page_groups.add_routes(app, grouping)
     shelf = recordings.Shelf(
-        receiver.handing_out, receiver.arriving, audit, presigned_s=settings.presigned_s
+        HandingOut(
+            store,
+            receiver.standings,
+            receiver.long_work,
+            lambda: receiver.settings.verify_wait_s,
+        ),
+        Arriving(store),
+        audit,
+        presigned_s=settings.presigned_s,
     )
     recordings.add_routes(app, shelf)
     partial.add_routes(app, shelf)

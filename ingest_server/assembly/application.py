@@ -40,13 +40,12 @@ def application(
     auth = _authenticator(config, store)
     has_page = config.page_is_on
     made = make_app(
+        store,
         uploads,
         auth,
-        store.clock,
         app_settings(config),
         readiness=readiness,
         is_stopping=is_stopping,
-        observer=store.observer,
         admission=admission,
         audit=audit,
         desk=_desk(config, store, audit),

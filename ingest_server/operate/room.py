@@ -16,7 +16,7 @@ from ingest_server.operate.noting import audit_of
 from ingest_server.operate.text import counted, shown, size, span
 from ingest_server.storage.interface import Blobs, StateStore, Transaction
 from ingest_server.storage.interface.keeping import STEP
-from ingest_server.uploads.expiry import abort_beside
+from ingest_server.uploads.aborting import abort_beside
 
 PAUSE_S = 0.02
 """Between two steps: the server's own commits take their turn then."""

@@ -34,7 +34,7 @@ class _Parts:
             Refused: they come through the server.
         """
         wanted = _message(self.native, req, upload_id, PartsRequest.from_json)
-        signed = self.native.receiver.sign_parts(device_of(req), upload_id, wanted.parts)
+        signed = self.native.receiver.direct.sign(device_of(req), upload_id, wanted.parts)
         resp.content_type = "application/json"
         resp.data = json.dumps(signed.to_json(), separators=(",", ":")).encode("ascii")
 
@@ -50,7 +50,9 @@ class _PartsDone:
             Refused: it has not.
         """
         done = _message(self.native, req, upload_id, PartsDone.from_json)
-        send_status(resp, self.native.receiver.take_parts(device_of(req), upload_id, done.parts))
+        uploads = self.native.receiver
+        record = uploads.direct.take(device_of(req), upload_id, done.parts)
+        send_status(resp, uploads.statuses.of(record))
 
 
 def _message(native: Native, req: falcon.Request, upload_id: str, read: Callable[[object], M]) -> M:

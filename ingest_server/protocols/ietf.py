@@ -209,7 +209,7 @@ def _with_length(
         _refuse_length(f"the request says {length} bytes, the upload has {status.length}")
     if length < status.received.prefix:
         _refuse_length(f"the request says {length} bytes, {status.received.prefix} have arrived")
-    resumable.receiver.set_length(device_of(req), status.id, length)
+    resumable.receiver.lengths.fix(device_of(req), status.id, length)
     return resumable.receiver.status(device_of(req), status.id)
 
 

@@ -18,6 +18,7 @@ import falcon
 from edge_host.clock import Clock, rfc3339
 from ingest_server.auth.authentication import ANONYMOUS
 from ingest_server.core.errors import Refused
+from ingest_server.core.record import refuse_unless_open
 from ingest_server.protocols.query import number_of, text_of
 from ingest_server.protocols.requests import (
     body_with_length,
@@ -144,7 +145,7 @@ class _Uploads:
         if device is not None and wanted.device not in (None, device):
             detail = f"the token is of device {device!r}, the request names {wanted.device!r}"
             raise Refused("device-mismatch", detail)
-        status, is_new, pending = self.native.receiver.claim(
+        status, is_new, pending = self.native.receiver.creation.claim(
             device or wanted.device or ANONYMOUS, key, wanted, has_left=has_left(req)
         )
         resp.set_header("Location", self.native.url(req, headers.upload_path(status.id)))
@@ -165,7 +166,7 @@ class _Uploads:
         if after is not None and not headers.is_upload_id(after):
             raise Refused("malformed-request", "after is not the 'next' of an earlier page")
         limit = number_of(req, "limit", DEFAULT_PAGE, most=MAX_PAGE)
-        found, following = self.native.receiver.listing(
+        found, following = self.native.receiver.listing.page(
             device, state=state, after=after, limit=limit
         )
         _send(resp, Page(tuple(found), following).to_json())
@@ -204,7 +205,7 @@ class _Blocks:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
         size, start, limit = self._asked(req, upload_id)
-        found = self.native.receiver.blocks(
+        found = self.native.receiver.blocks.read(
             device_of(req), upload_id, size=size, start=start, limit=limit, has_left=has_left(req)
         )
         _send(resp, found.to_json())
@@ -212,7 +213,7 @@ class _Blocks:
     def on_head(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
         """Say what GET would begin with. No block is read, so the length of its answer is not known."""
         self._asked(req, upload_id)
-        self.native.receiver.refuse_unless_open(device_of(req), upload_id)
+        refuse_unless_open(self.native.receiver.records.find(device_of(req), upload_id))
         resp.content_type, resp.stream = "application/json", iter(())
 
     def _asked(self, req: falcon.Request, upload_id: str) -> tuple[int, int, int]:

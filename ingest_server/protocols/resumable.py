@@ -96,14 +96,14 @@ class Resumable:
 
     def _create(self, device: str, key: str, wanted: CreateRequest) -> tuple[UploadStatus, bool]:
         try:
-            return self.receiver.create(device, key, wanted)
+            return self.receiver.creation.create(device, key, wanted)
         except Refused as refused:
             if refused.code != "too-many-requests":
                 raise
             # The parts of files put together a moment ago need not be in the way.
-            if not self.receiver.expire(early_s=self.reuse_s):
+            if not self.receiver.expiry.sweep(early_s=self.reuse_s):
                 raise
-            return self.receiver.create(device, key, wanted)
+            return self.receiver.creation.create(device, key, wanted)
 
     def refuse_undigested(self, wanted: CreateRequest, how: str) -> None:
         """Refuse at the start what could not be published at the end.

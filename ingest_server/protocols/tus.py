@@ -179,7 +179,7 @@ def _with_length(resumable: Resumable, req: falcon.Request, status: UploadStatus
     if status.length is not None:
         detail = f"the upload has {status.length} bytes, which cannot change"
         raise Refused("inconsistent-length", detail)
-    resumable.receiver.set_length(device_of(req), status.id, length)
+    resumable.receiver.lengths.fix(device_of(req), status.id, length)
     return resumable.receiver.status(device_of(req), status.id)
 
 
@@ -202,7 +202,7 @@ def _create_final(
     set_created(resp, resumable.url(req, status.id))
     if status.state == State.OPEN:
         try:
-            resumable.receiver.concatenate(device, status.id, [part.id for part in parts])
+            resumable.receiver.concatenation.fill(device, status.id, [part.id for part in parts])
         except Refused as refused:
             if is_new and refused.code == "too-large":
                 resumable.drop(device, status.id)
@@ -212,7 +212,7 @@ def _create_final(
     _finish_if_whole(resumable, req, resp, status)
     for part in parts:
         with suppress(Refused):
-            resumable.receiver.let_expire(device, part.id, resumable.reuse_s)
+            resumable.receiver.expiry.soon(device, part.id, resumable.reuse_s)
 
 
 def _parts(resumable: Resumable, device: str | None, concat: str) -> list[UploadRecord]:

@@ -164,7 +164,7 @@ class Housekeeper:
             self._keep_shared()
 
     def _keep_shared(self) -> None:
-        self._uploads.expire()
+        self._uploads.expiry.sweep()
         self.count_rot()
         self.watch_disk()
         self._store.state.keep_reserve()

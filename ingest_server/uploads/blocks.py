@@ -8,7 +8,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from ingest_server.base.settings import GIB, KIB, MIB
 from ingest_server.core.errors import Refused, disk_refusals
-from ingest_server.core.record import UploadRecord, end_of, refuse_unless_open
+from ingest_server.core.record import end_of, refuse_unless_open
 from ingest_server.uploads.fair_pool import FairPool
 from ingest_server.uploads.hashing import block_digests
 from ingest_server.uploads.store import UploadStore, stopped
@@ -55,7 +55,9 @@ class Blocks:
 
     def read(
         self,
-        record: UploadRecord,
+        device: str | None,
+        upload_id: str,
+        *,
         size: int,
         start: int,
         limit: int,
@@ -64,16 +66,18 @@ class Blocks:
         """Return the digests of what is fully received among the blocks from *start* on.
 
         Args:
-            record: the upload.
+            device: whose the upload has to be; None: anybody's.
+            upload_id: the upload.
             size: of a block, in bytes.
             start: the first block.
             limit: how many at most.
             has_left: whether the caller has gone; asked before each block, which nobody else needs.
 
         Raises:
-            Refused: somebody else reads blocks of it, its bytes change meanwhile, whole files are
+            Refused: it is unknown, or takes no bytes; somebody else reads blocks of it, its bytes change meanwhile, whole files are
                 read first, or the caller has left.
         """
+        record = self._store.find(device, upload_id)
         check_asked(size, start, limit)
         refuse_unless_open(record)
         with self._store.live.hold(record.id) as live:

@@ -13,8 +13,8 @@ from ingest_server.base.settings import ReceiverSettings
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
 from ingest_server.uploads.completion import Completion
-from ingest_server.uploads.creation import Creation
 from ingest_server.uploads.earlier import Earlier
+from ingest_server.uploads.new_uploads import NewUploads
 from ingest_server.uploads.pending import Pending
 from ingest_server.uploads.seeding import Seeding
 from ingest_server.uploads.store import UploadStore
@@ -39,13 +39,13 @@ class Claiming:
     def __init__(
         self,
         store: UploadStore,
-        creation: Creation,
+        new: NewUploads,
         earlier: Earlier,
         completion: Completion,
         seeding: Seeding,
     ) -> None:
         self._store = store
-        self._creation = creation
+        self._new = new
         self._earlier = earlier
         self._completion = completion
         self._seeding = seeding
@@ -64,7 +64,7 @@ class Claiming:
         not left.
 
         Raises:
-            Refused: see `UploadService.create`; or the operator's check refuses the file; or the
+            Refused: as `NewUploads.make`; or the operator's check refuses the file; or the
                 key's upload is complete with other bytes.
         """
         found = self._create(device, key, request, settings)
@@ -78,16 +78,16 @@ class Claiming:
     ) -> Claimed:
         length, digest = request.length, request.digest
         if length is None or digest is None:
-            return Claimed(*self._creation.create(device, key, request, settings))
-        record, is_new = self._creation.find(device, key, request), False
+            return Claimed(*self._new.find_or_make(device, key, request, settings))
+        record, is_new = self._new.find(device, key, request), False
         if record is None:
-            planned = self._creation.plan(device, key, request)
+            planned = self._new.plan(device, key, request)
             with self._store.live.hold(planned.id) as live:
                 published = self._earlier.upload_of(planned, live, length, digest)
                 if published is not None:
                     return Claimed(published, is_new=False)
                 brings_bytes = not self._earlier.may_have(planned, live, length, digest)
-            record, is_new = self._creation.make(planned, settings, brings_bytes=brings_bytes)
+            record, is_new = self._new.make(planned, settings, brings_bytes=brings_bytes)
         if record.state is not State.OPEN:
             return Claimed(_with_these_bytes(record, digest), is_new)
         outcome = self._completion.claim(record.id, length, digest, wait_s=settings.verify_wait_s)

@@ -13,6 +13,7 @@ from functools import partial
 
 from ingest_server.base.turns import Places
 from ingest_server.core.errors import Refused, disk_refusals
+from ingest_server.core.record import refuse_unless_open
 from ingest_server.storage.interface import Transaction
 from ingest_server.uploads.copying import copy_into
 from ingest_server.uploads.receive import BodyReceiver
@@ -49,13 +50,17 @@ class Concatenation:
         # Else one that gives way would take back the count of what the other goes on to copy.
         self._filling = Places(1)
 
-    def fill(self, upload_id: str, sources: Sequence[str]) -> None:
+    def fill(self, device: str | None, upload_id: str, sources: Sequence[str]) -> None:
         """Copy *sources*, one behind the other, to the start of an upload; durable on return.
 
         Raises:
-            Refused: one of them is unknown or not whole, or was copied as often as may be, or the disk is
-                full or failed; of which no byte was written is not counted then.
+            Refused: one of them is unknown, not whole, or not open any more, or was copied as often as
+                may be, or the disk is full or failed; of which no byte was written is not counted then.
         """
+        for source in dict.fromkeys(sources):
+            refuse_unless_open(self._store.find(device, source))
+            with self._store.live.hold(source) as live:
+                live.seal()  # what still comes counts
         with self._filling.of(upload_id):
             counted = self._store.state.run(lambda rows: _count(rows, upload_id, sources))
             progress, start = _Progress(counted), 0

@@ -1,153 +1,105 @@
-"""Making an upload, once for each idempotency key."""
+"""The one way to a new upload: it is noted who asked, and others of the device give way.
+
+What is made is in `new_uploads`; what need not be sent, in `claiming`.
+"""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable
 
-import structlog
-
-from edge_host.clock import rfc3339
-from ingest_server.auth import admitted
+from ingest_server.auth.audit import Audit
 from ingest_server.base.settings import ReceiverSettings
-from ingest_server.core.errors import Refused, StateUncertain, disk_refusals
-from ingest_server.core.names import as_text, check_name
-from ingest_server.core.record import SUPERSEDES, UploadRecord, check_length
-from ingest_server.core.routes import Route, place_of, route_of
-from ingest_server.storage.interface import Transaction
-from ingest_server.uploads.limits import refuse_over_number, refuse_over_quota
-from ingest_server.uploads.store import UploadStore, drop_part
-from upload_protocol.messages import CreateRequest
-
-log = structlog.get_logger()
+from ingest_server.core.record import State
+from ingest_server.uploads.claiming import Claiming
+from ingest_server.uploads.giving_way import GivingWay
+from ingest_server.uploads.new_uploads import NewUploads
+from ingest_server.uploads.pending import Pending
+from ingest_server.uploads.status import Statuses
+from ingest_server.uploads.store import UploadStore
+from upload_protocol.messages import CreateRequest, UploadStatus
 
 
 class Creation:
-    """Makes uploads: a row, and an empty part file."""
+    """Makes uploads for clients, once for each idempotency key."""
 
-    def __init__(self, store: UploadStore, routes: Sequence[Route] = ()) -> None:
-        """Join the parts; *routes*: where uploads go, by the first that fits."""
-        self._routes = routes
-        self._state = store.state
-        self._blobs = store.blobs
-        self._room = store.room
-        self._reaches = store.reaches
-        self._uptime = store.uptime
-        self._clock = store.clock
-        self._observer = store.observer
-        self._seals = store.seals
+    def __init__(
+        self,
+        store: UploadStore,
+        new: NewUploads,
+        claiming: Claiming,
+        giving_way: GivingWay,
+        statuses: Statuses,
+        *,
+        settings: Callable[[], ReceiverSettings],
+        audit: Audit,
+    ) -> None:
+        """Join the parts; *settings* returns those of now."""
+        self._store = store
+        self._new = new
+        self._claiming = claiming
+        self._giving_way = giving_way
+        self._statuses = statuses
+        self._settings = settings
+        self._audit = audit
 
     def create(
+        self, device: str, key: str, request: CreateRequest, *, beside: str | None = None
+    ) -> tuple[UploadStatus, bool]:
+        """Make an upload, or find the one that *key* has made; its row and part file are durable.
+
+        Args:
+            device: whose it is.
+            key: what its client calls it, the same each time.
+            request: what it is.
+            beside: the id of an upload that it goes the same way as, whatever the rules say.
+
+        Returns:
+            The upload, and whether it was made now.
+
+        Raises:
+            Refused: the name, the length, the disk, the number of open uploads, or the key.
+        """
+        with self._audit.action("upload.create", device) as entry:
+            self._store.refuse_when_stopping()
+            record, is_new = self._giving_way.around(
+                device,
+                lambda: self._new.find_or_make(
+                    device, key, request, self._settings(), beside=beside
+                ),
+            )
+            entry.object = record.id
+            entry.result = "ok" if is_new else "repeated"
+            return self._statuses.made(record), is_new
+
+    def claim(
         self,
         device: str,
         key: str,
         request: CreateRequest,
-        settings: ReceiverSettings,
         *,
-        beside: str | None = None,
-    ) -> tuple[UploadRecord, bool]:
-        """Make an upload, or find the one that *key* has made; see `UploadService.create`."""
-        found = self.find(device, key, request)
-        if found is not None:
-            return found, False
-        planned = self.plan(device, key, request)
-        if beside is not None:
-            planned = replace(planned, route=self._state.route_of(beside) or "")
-        return self.make(planned, settings)
+        has_left: Callable[[], bool] = bool,
+    ) -> tuple[UploadStatus, bool, Pending | None]:
+        """Make an upload as `create` does, and spare the bytes that its device has published.
 
-    def find(self, device: str, key: str, request: CreateRequest) -> UploadRecord | None:
-        """Return the upload that *key* has made; None: none yet.
+        By the length and the digest in *request*. The upload is complete then: it was made and
+        completed now, or is the earlier one of this very file. Or by what it extends, which is
+        copied to its start, as long as the caller has not left.
+
+        Returns:
+            The upload; whether it is a new one that takes bytes; and whether it may turn out to need
+            none, which the same request tells later.
 
         Raises:
-            Refused: the key was used for another file, or the name cannot be used.
+            Refused: as `create`; or the operator's check refuses the file.
         """
-        name, folder = as_text(request.name), as_text(request.folder)
-        check_name(name, folder)
-        found = self._state.by_key(device, key)
-        return None if found is None else _same_upload(found, name, request.length)
-
-    def plan(self, device: str, key: str, request: CreateRequest) -> UploadRecord:
-        """Return the upload that *request* is for, as it will be; nothing is made."""
-        planned = UploadRecord(
-            id=secrets.token_hex(16),
-            device=device,
-            key=key,
-            name=as_text(request.name),
-            folder=as_text(request.folder),
-            created_at=rfc3339(self._clock.now_utc()),
-            length=request.length,
-            digest=request.digest,
-            modified_at=None if request.modified_at is None else as_text(request.modified_at),
-            media_type=None if request.media_type is None else as_text(request.media_type),
-            metadata={key: one for key, one in request.metadata.items() if key != SUPERSEDES},
-            touched_s=self._uptime.now_s(),
-        )
-        return replace(planned, route=route_of(self._routes, planned, admitted.groups()))
-
-    def make(
-        self,
-        record: UploadRecord,
-        settings: ReceiverSettings,
-        *,
-        brings_bytes: bool = True,
-    ) -> tuple[UploadRecord, bool]:
-        """Make the upload that `plan` has planned, or find the one that its key has made meanwhile.
-
-        Args:
-            brings_bytes: for which there must be room on the disk now. Else they may be there
-                already; should they have to come, room is looked for then.
-
-        Raises:
-            Refused: see `UploadService.create`.
-        """
-        length = record.length
-        check_length(length, settings.max_length)
-        if brings_bytes:
-            self._room.check(length or 0, settings.min_free_bytes)
-        self._room.check_files()
-        unrecorded = self._reaches.unrecorded_beside(record)
-
-        def insert(transaction: Transaction) -> UploadRecord:
-            found = transaction.by_key(record.device, record.key)  # the same request, twice at once
-            if found is not None:
-                return _same_upload(found, record.name, length)
-            # The quota first: what gives way for that makes a place too, and none goes in vain.
-            quota = settings.quota_bytes
-            refuse_over_quota(
-                transaction,
-                record.device,
-                record.id,
-                length or 0,
-                quota,
-                unrecorded=unrecorded,
+        with self._audit.action("upload.create", device) as entry:
+            self._store.refuse_when_stopping()
+            found = self._giving_way.around(
+                device,
+                lambda: self._claiming.create(device, key, request, self._settings(), has_left),
             )
-            refuse_over_number(transaction, record.device, settings.max_open_uploads_per_device)
-            transaction.insert(record)
-            return record
-
-        with self._seals.of(record.device):
-            # The file first: a crash in between leaves an empty stray, not an upload without bytes.
-            with disk_refusals():
-                self._blobs.create_part(record.id, place_of(record.route))
-            try:
-                kept = self._state.run(insert)
-            except StateUncertain:
-                raise  # it may be stored all the same; if it is not, the next start finds a stray
-            except BaseException:
-                drop_part(self._blobs, record.id)
-                raise
-        if kept.id != record.id:
-            drop_part(self._blobs, record.id)
-            return kept, False
-        self._observer.upload_created()
-        log.info("upload.created", upload_id=kept.id, device_id=kept.device, length_bytes=length)
-        return kept, True
-
-
-def _same_upload(found: UploadRecord, name: str, length: int | None) -> UploadRecord:
-    """Return what an idempotency key has made before, unless it was for something else."""
-    # A length that was not known at the first create may have been learned since.
-    if found.name != name or length not in {None, found.length}:
-        raise Refused("idempotency-key-reused", "the key was used with another name or length")
-    return found
+            record = found.record
+            entry.object = record.id
+            is_new = found.is_new and record.state is State.OPEN
+            entry.result = "ok" if found.is_new else "repeated"
+            return self._statuses.made(record), is_new, found.pending

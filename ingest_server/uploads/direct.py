@@ -55,13 +55,15 @@ class Direct:
         is_offered = record.route in self._routes and record.state is State.OPEN
         return self._store.blobs.border_bytes if is_offered and record.length else None
 
-    def sign(self, record: UploadRecord, parts: Sequence[Part]) -> SignedParts:
-        """Take over the bytes of *parts*, and return where each goes.
+    def sign(self, device: str | None, upload_id: str, parts: Sequence[Part]) -> SignedParts:
+        """Take over the bytes of *parts*, and return where each goes; older requests for them end.
 
         Raises:
-            Refused: ``not-direct``: they have to come through this server, or are here; or the upload takes no
-                bytes.
+            Refused: ``not-direct``: they have to come through this server, or are here; or the upload is unknown,
+                or takes no bytes; or the server stops.
         """
+        self._store.refuse_when_stopping()
+        record = self._store.find(device, upload_id)
         refuse_unless_open(record)
         for part in parts:
             self._refuse_unfit(record, part.range)
@@ -107,13 +109,19 @@ class Direct:
             raise Refused("not-direct", "the server's store takes nothing from devices")
         return SignedPart(part.range, part.digest, put.name, put.url, put.headers)
 
-    def take(self, record: UploadRecord, parts: Sequence[SentPart]) -> UploadRecord:
-        """Record those of *parts* that are not, once the store itself says that it has them; durable on return.
+    def take(self, device: str | None, upload_id: str, parts: Sequence[SentPart]) -> UploadRecord:
+        """Record those of *parts* that are not, once the store itself says that it has them. Repeatable.
+
+        Returns:
+            The upload as it is then; all of *parts* are durable and recorded.
 
         Raises:
             Refused: ``not-direct``: the store has not got one as it was signed; ``superseded``: a newer request
-                has taken its bytes over; or the upload takes no bytes. Nothing of *parts* is recorded then.
+                has taken its bytes over; or the upload is unknown, or takes no bytes; or the server stops.
+                Nothing of *parts* is recorded then.
         """
+        self._store.refuse_when_stopping()
+        record = self._store.find(device, upload_id)
         refuse_unless_open(record)
         new = [part for part in dict.fromkeys(parts) if not record.received.covers(part.range)]
         try:

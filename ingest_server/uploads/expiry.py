@@ -11,9 +11,10 @@ from dataclasses import replace
 
 import structlog
 
-from ingest_server.core.errors import Refused, disk_refusals
-from ingest_server.core.record import State, UploadRecord, refuse_unless_open
-from ingest_server.storage.interface import Blobs, StateStore, Transaction
+from ingest_server.base.settings import ReceiverSettings
+from ingest_server.core.errors import Refused
+from ingest_server.core.record import State
+from ingest_server.storage.interface import StateStore, Transaction
 from ingest_server.storage.interface.keeping import STEP
 from ingest_server.uploads.store import UploadStore, drop_part
 
@@ -34,22 +35,28 @@ def in_steps(state: StateStore, forget: Callable[[Transaction], int]) -> int:
 
 
 class Expiry:
-    """Ends uploads that are idle, or given up."""
+    """Ends uploads that are idle."""
 
-    def __init__(self, store: UploadStore) -> None:
+    def __init__(self, store: UploadStore, settings: Callable[[], ReceiverSettings]) -> None:
+        """Join the parts; *settings* returns those of now."""
+        self._store = store
+        self._settings = settings
         self._observer = store.observer
         self._state = store.state
         self._blobs = store.blobs
         self._live = store.live
         self._uptime = store.uptime
 
-    def sweep(self, idle_s: float) -> int:
-        """End what got no byte for *idle_s* of uptime; ``expired`` is durable before the bytes go.
+    def sweep(self, *, early_s: float = 0.0) -> int:
+        """End what got no byte for the idle time; ``expired`` is durable before the bytes go.
+
+        Args:
+            early_s: how much sooner than that, in seconds.
 
         Returns:
             How many uploads ended now.
         """
-        before_s = self._uptime.now_s() - idle_s
+        before_s = self._uptime.now_s() - (self._settings().idle_expiry_s - early_s)
         idle = self._state.idle_open(before_s)
         ended = sum(self.end(upload_id, before_s) for upload_id in idle)
         forget_s = self._uptime.now_s() - KEEP_ENDED_S
@@ -84,55 +91,17 @@ class Expiry:
         log.info("upload.expired", upload_id=upload_id)
         return True
 
-    def soon(self, record: UploadRecord, idle_s: float) -> None:
-        """Let an open upload look as if no byte came for *idle_s*, at least; durable on return."""
-        touched_s = self._uptime.now_s() - idle_s
+    def soon(self, device: str | None, upload_id: str, within_s: float) -> None:
+        """Let an open upload, no longer needed, end after *within_s* seconds, not the idle time; durable on return.
+
+        Raises:
+            Refused: it is unknown, or not open.
+        """
+        self._store.refuse_unless_of(device, upload_id)
+        touched_s = self._uptime.now_s() - (self._settings().idle_expiry_s - within_s)
 
         def touch(transaction: Transaction) -> None:
-            found = transaction.get_open(record.id)
+            found = transaction.get_open(upload_id)
             transaction.save(replace(found, touched_s=min(touched_s, found.touched_s)))
 
         self._state.run(touch)
-
-    def abort(self, record: UploadRecord) -> UploadRecord:
-        """End an upload that its client gave up; ``aborted`` is durable before the bytes go."""
-        end = _aborting(record.id, self._uptime.now_s())
-        with self._live.hold(record.id) as live, live.deciding:
-            with live.closed(Refused("upload-aborted", "the upload was aborted")):
-                kept, is_new = self._state.run(end)
-            drop_part(self._blobs, record.id)
-        if is_new:
-            self._observer.upload_aborted()
-        log.info("upload.aborted", upload_id=record.id, device_id=record.device)
-        return kept
-
-
-def abort_beside(state: StateStore, blobs: Blobs, upload_id: str) -> tuple[UploadRecord, bool]:
-    """End an upload as an operator wants it, beside a server that may be at work on it.
-
-    ``aborted`` is durable before the bytes go. A request that brings more is refused at its next seal, and
-    what it wrote until then is in a file without a name.
-
-    Returns:
-        The upload, and whether it was ended now.
-
-    Raises:
-        Refused: there is no such upload, it has ended otherwise, or it is being published.
-    """
-    kept, is_new = state.run(_aborting(upload_id, state.uptime_s()))
-    with disk_refusals():
-        blobs.remove_part(upload_id)
-    return kept, is_new
-
-
-def _aborting(upload_id: str, now_s: float) -> Callable[[Transaction], tuple[UploadRecord, bool]]:
-    def end(transaction: Transaction) -> tuple[UploadRecord, bool]:
-        found = transaction.get(upload_id)
-        if found.state is State.ABORTED:
-            return found, False
-        refuse_unless_open(found)
-        kept = replace(found, state=State.ABORTED, touched_s=now_s)
-        transaction.save(kept)
-        return kept, True
-
-    return end

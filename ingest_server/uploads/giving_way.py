@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 
@@ -30,6 +31,8 @@ IDLE_S = 3600.0
 MOVING_S = 600.0
 """An upload that got bytes since then is going on, and may soon end."""
 MOVING_RETRY_S = 60.0
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -59,7 +62,20 @@ class GivingWay:
         self._is_at_work = is_at_work
         self._refusals: dict[str, _Refusals] = {}
 
-    def let_one_go(self, refused: HeldByOthersError, device: str, *, besides: str = "") -> bool:
+    def around(self, device: str, create: Callable[[], T]) -> T:
+        """Return what *create* makes for *device*; what is in its way gives way, one after the other.
+
+        Raises:
+            Refused: what *create* raised, explained where nothing may give way.
+        """
+        while True:
+            try:
+                return create()
+            except HeldByOthersError as refused:
+                if not self._let_one_go(refused, device):
+                    raise self._explained(refused, device) from refused
+
+    def _let_one_go(self, refused: HeldByOthersError, device: str, *, besides: str = "") -> bool:
         """End the upload of *device* that was idle for longest, if it was for long enough.
 
         None ends in vain: only where as many as make the room were idle for that long.
@@ -91,7 +107,7 @@ class GivingWay:
                 return True
         return False
 
-    def explained(self, refused: HeldByOthersError, device: str, *, besides: str = "") -> Refused:
+    def _explained(self, refused: HeldByOthersError, device: str, *, besides: str = "") -> Refused:
         """Return *refused* with when to come back, and what makes room before."""
         now_s, first_s = self._uptime.now_s(), self._first_refused_s(device)
         uploads = self._state.open_uploads(device)
@@ -126,8 +142,8 @@ class GivingWay:
             device = self._state.device_of(upload_id)
             if device is None:
                 raise
-            if not self.let_one_go(refused, device, besides=upload_id):
-                raise self.explained(refused, device, besides=upload_id) from refused
+            if not self._let_one_go(refused, device, besides=upload_id):
+                raise self._explained(refused, device, besides=upload_id) from refused
             raise Refused(
                 refused.code,
                 f"{refused.detail}; one of them has given way just now: try again",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -18,11 +18,12 @@ from edge_host.clock import rfc3339
 from ingest_server.core.record import State
 from ingest_server.storage.interface import GroupRecord
 from ingest_server.uploads.pending import Pending
+from ingest_server.uploads.service import UploadService
 from ingest_server.uploads.store import UploadStore
 from upload_protocol.digests import Digest
 from upload_protocol.groups import GroupMember, GroupReport, GroupStatus
 from upload_protocol.headers import ContentRange
-from upload_protocol.messages import CompleteRequest, CreateRequest, Receipt, UploadStatus
+from upload_protocol.messages import CompleteRequest, CreateRequest, Receipt
 from upload_protocol.ranges import ByteRange
 
 log = structlog.get_logger()
@@ -30,22 +31,6 @@ log = structlog.get_logger()
 ENDING = ".group.json"
 _ENDED = frozenset({"aborted", "expired", "failed"})
 _MEDIA_TYPE = "application/json"
-
-
-class OneWayIn(Protocol):
-    """What publishes a manifest: `UploadService`."""
-
-    def create(
-        self, device: str, key: str, request: CreateRequest, *, beside: str | None
-    ) -> tuple[UploadStatus, bool]: ...
-
-    def receive(
-        self, device: str | None, upload_id: str, where: ContentRange, body: Bytes
-    ) -> UploadStatus: ...
-
-    def complete(
-        self, device: str | None, upload_id: str, request: CompleteRequest
-    ) -> Receipt | Pending: ...
 
 
 class Bytes:
@@ -67,7 +52,7 @@ class Bytes:
 class Grouping:
     """The groups of one data folder."""
 
-    def __init__(self, store: UploadStore, uploads: OneWayIn) -> None:
+    def __init__(self, store: UploadStore, uploads: UploadService) -> None:
         self._state = store.state
         self._clock = store.clock
         self._uploads = uploads
@@ -175,11 +160,11 @@ class Grouping:
             metadata={"group": record.id, "role": "manifest"},
         )
         beside = receipts[0].upload_id if receipts else None  # where its first file went
-        status, _ = self._uploads.create(record.device, key, request, beside=beside)
+        status, _ = self._uploads.creation.create(record.device, key, request, beside=beside)
         if (
             status.state in _ENDED
         ):  # an operator gave it up, or its bytes were lost: anew, under another key
-            status, _ = self._uploads.create(
+            status, _ = self._uploads.creation.create(
                 record.device, f"{key}-{status.id[:8]}", request, beside=beside
             )
         if status.state == "open":

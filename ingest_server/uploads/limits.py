@@ -8,12 +8,8 @@ who may move or delete it without telling.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from ingest_server.base.settings import ReceiverSettings
 from ingest_server.core.errors import Refused
-from ingest_server.core.record import check_length, check_total
-from ingest_server.storage.interface import Queries, StateStore, Transaction
+from ingest_server.storage.interface import Queries
 
 
 class HeldByOthersError(Refused):
@@ -70,33 +66,3 @@ def refuse_over_quota(
         )
         held.short_bytes = reserved + length - quota
         raise held
-
-
-def learn_length(
-    state: StateStore,
-    upload_id: str,
-    length: int,
-    settings: ReceiverSettings,
-    *,
-    unrecorded: int,
-) -> None:
-    """Fix the length of an upload that was created without one; durable on return.
-
-    Args:
-        unrecorded: as in `refuse_over_quota`.
-
-    Raises:
-        Refused: another length is known, bytes beyond this one have arrived, or a limit.
-    """
-    check_length(length, settings.max_length)
-
-    def learn(transaction: Transaction) -> None:
-        found = transaction.get_open(upload_id)
-        check_total(found, length)
-        quota = settings.quota_bytes
-        refuse_over_quota(
-            transaction, found.device, upload_id, length, quota, unrecorded=unrecorded
-        )
-        transaction.save(replace(found, length=length))
-
-    state.run(learn)

@@ -20,7 +20,7 @@ from ingest_server.core.record import (
 from ingest_server.uploads.allowance import Allowance
 from ingest_server.uploads.body import LEAST_READ_BYTES, ROOM_BYTES, Body, Rooms
 from ingest_server.uploads.hash_follower import HashFollower
-from ingest_server.uploads.limits import learn_length
+from ingest_server.uploads.lengths import learn_length
 from ingest_server.uploads.live import Live
 from ingest_server.uploads.recording import Recording
 from ingest_server.uploads.store import UploadStore

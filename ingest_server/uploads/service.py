@@ -2,23 +2,24 @@
 
     store = UploadStore.open(state, blobs, clock)       # holds the data folder
     uploads = UploadService(store, ReceiverSettings())  # whole: every call below works now
-    status, is_new = uploads.create("cam-1", key, CreateRequest("a.mp4", length=8))
+    status, is_new = uploads.creation.create("cam-1", key, CreateRequest("a.mp4", length=8))
     uploads.receive("cam-1", status.id, where, body)    # in any order, some at once, repeatable
     uploads.status("cam-1", status.id)                  # what is durable, and what is missing
     uploads.complete("cam-1", status.id, CompleteRequest(8, digest))  # until it is a `Receipt`
     uploads.stop()                                      # cut what runs, seal what has come
     store.close()
 
-Around it `upkeep.housekeeper` mends what an earlier run left. Here parts are only joined: what may
-be done is decided in `core.record`, who writes in `writers`, when a file appears in `publish`. Not
-supported: two processes on one data folder, and bytes for an upload that is complete.
+What every protocol needs is a method here. What only some do is one of a part, which looks by itself
+whether it may: `creation`, `lengths`, `direct`, `concatenation`, `blocks`, `listing`, `expiry`.
+Around it `upkeep.housekeeper` mends what an earlier run left. What may be done is decided in
+`core.record`, who writes in `writers`, when a file appears in `publish`. Not supported: two processes
+on one data folder, and bytes for an upload that is complete.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import TypeVar
 
 from ingest_server.auth import admitted
 from ingest_server.auth.audit import Audit, Unaudited
@@ -26,9 +27,9 @@ from ingest_server.base.settings import ReceiverSettings
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
 from ingest_server.core.names import NameTemplate
-from ingest_server.core.record import State, UploadRecord, refuse_unless_open, refuse_unless_there
+from ingest_server.core.record import State, refuse_unless_there
 from ingest_server.core.routes import Route
-from ingest_server.uploads.arriving import Arriving
+from ingest_server.uploads.aborting import Aborting
 from ingest_server.uploads.blocks import Blocks
 from ingest_server.uploads.body import Body
 from ingest_server.uploads.claiming import Claiming
@@ -40,12 +41,11 @@ from ingest_server.uploads.expiry import Expiry
 from ingest_server.uploads.fair_pool import FairPool
 from ingest_server.uploads.finishing import Finishing
 from ingest_server.uploads.giving_way import GivingWay
-from ingest_server.uploads.grouping import Grouping
-from ingest_server.uploads.handing_out import HandingOut
-from ingest_server.uploads.limits import HeldByOthersError, learn_length
-from ingest_server.uploads.listing import page_of
+from ingest_server.uploads.lengths import Lengths
+from ingest_server.uploads.listing import Listing
 from ingest_server.uploads.live import Live
 from ingest_server.uploads.long_work import LongWork
+from ingest_server.uploads.new_uploads import NewUploads
 from ingest_server.uploads.pending import Pending
 from ingest_server.uploads.publish import BeforePublish, Publisher, allow_all
 from ingest_server.uploads.receive import BodyReceiver
@@ -55,17 +55,8 @@ from ingest_server.uploads.standing import Standings
 from ingest_server.uploads.status import Statuses
 from ingest_server.uploads.store import UploadStore, stopped
 from upload_protocol.digests import Digest
-from upload_protocol.direct import Part, SentPart, SignedParts
 from upload_protocol.headers import ContentRange
-from upload_protocol.messages import (
-    BlockDigests,
-    CompleteRequest,
-    CreateRequest,
-    Receipt,
-    UploadStatus,
-)
-
-_Made = TypeVar("_Made")
+from upload_protocol.messages import CompleteRequest, Receipt, UploadStatus
 
 READERS = 2
 """Whole files, or many blocks, read at once, those of one device one after the other: each keeps a
@@ -98,42 +89,46 @@ class UploadService:
             ValueError: the name template cannot be used.
         """
         self.settings = settings
+        self._store = store
+        self._audit = audit = audit or Unaudited()
+
+        def now() -> ReceiverSettings:
+            return self.settings
+
+        def wait_s() -> float:
+            return self.settings.verify_wait_s
+
         self.records = Records(store)
         self.standings = Standings(store, trusted_for_s=lambda: self.settings.scrub_s)
         template = NameTemplate(settings.name_template)
         self.publisher = Publisher(
             store, self.standings, template, before_publish, lead_s=settings.folder_lead_s
         )
+        earlier, told = self.publisher.earlier, self.publisher.naming.told
         self._readers = FairPool(READERS, 1, "read")
         self.finishing = Finishing(store, self.publisher, self._readers)
-        self.completion = Completion(store, self.publisher, self.finishing)
+        self._completion = Completion(store, self.publisher, self.finishing)
         self.long_work = LongWork()
-        self.handing_out = HandingOut(
-            store, self.standings, self.long_work, lambda: self.settings.verify_wait_s
+        self.direct = Direct(store, direct)
+        read_later, part_bytes = self.finishing.begin_reading, self.direct.part_bytes
+        self.statuses = Statuses(
+            store, self.standings, read_later, now, direct=part_bytes, told=told
         )
-        self.arriving = Arriving(store)
-        read_later = self.finishing.begin_reading
-        self._direct = Direct(store, direct)
-        self._statuses = Statuses(
-            store,
-            self.standings,
-            read_later,
-            lambda: self.settings,
-            direct=self._direct.part_bytes,
-            told=self.publisher.naming.told,
-        )
-        self.grouping = Grouping(store, self)
-        self._store = store
-        self._audit = audit or Unaudited()
-        self._expiry = Expiry(store)
-        self._giving_way = GivingWay(store, self._expiry, self.long_work.is_at)
-        self._receiver = BodyReceiver(store, lambda: self.settings)
-        self._concatenation = Concatenation(store, self._receiver)
-        self._creation = Creation(store, routes)
-        earlier, wait_s = self.publisher.earlier, lambda: self.settings.verify_wait_s
+        self.listing = Listing(self.records, self.statuses)
+        self.expiry = Expiry(store, now)
+        self._aborting = Aborting(store, audit)
+        self._giving_way = GivingWay(store, self.expiry, self.long_work.is_at)
+        self._receiver = BodyReceiver(store, now)
         self._seeding = Seeding(store, self._receiver, earlier, wait_s=wait_s)
-        self._claiming = Claiming(store, self._creation, earlier, self.completion, self._seeding)
-        self._blocks = Blocks(store, self._readers, wait_s=lambda: self.settings.verify_wait_s)
+        new = NewUploads(store, routes)
+        claiming = Claiming(store, new, earlier, self._completion, self._seeding)
+        giving_way, statuses = self._giving_way, self.statuses
+        self.creation = Creation(
+            store, new, claiming, giving_way, statuses, settings=now, audit=audit
+        )
+        self.lengths = Lengths(store, giving_way, now)
+        self.concatenation = Concatenation(store, self._receiver)
+        self.blocks = Blocks(store, self._readers, wait_s=wait_s)
 
     def stop(self) -> None:
         """Cut what still runs and seal it; nothing new begins. Repeatable.
@@ -148,73 +143,6 @@ class UploadService:
         self.finishing.stop()
         self.long_work.stop()
         self._receiver.stop()
-
-    def create(
-        self, device: str, key: str, request: CreateRequest, *, beside: str | None = None
-    ) -> tuple[UploadStatus, bool]:
-        """Make an upload, or find the one that *key* has made; its row and part file are durable.
-
-        Args:
-            device: whose it is.
-            key: what its client calls it, the same each time.
-            request: what it is.
-            beside: the id of an upload that it goes the same way as, whatever the rules say.
-
-        Returns:
-            The upload, and whether it was made now.
-
-        Raises:
-            Refused: the name, the length, the disk, the number of open uploads, or the key.
-        """
-        with self._audit.action("upload.create", device) as entry:
-            self._store.refuse_when_stopping()
-            record, is_new = self._once_others_gave_way(
-                device,
-                lambda: self._creation.create(device, key, request, self.settings, beside=beside),
-            )
-            entry.object = record.id
-            entry.result = "ok" if is_new else "repeated"
-            return self._statuses.made(record), is_new
-
-    def claim(
-        self,
-        device: str,
-        key: str,
-        request: CreateRequest,
-        *,
-        has_left: Callable[[], bool] = bool,
-    ) -> tuple[UploadStatus, bool, Pending | None]:
-        """Make an upload as `create` does, and spare the bytes that its device has published.
-
-        By the length and the digest in *request*. The upload is complete then: it was made and
-        completed now, or is the earlier one of this very file. Or by what it extends, which is
-        copied to its start, as long as the caller has not left.
-
-        Returns:
-            The upload; whether it is a new one that takes bytes; and whether it may turn out to need
-            none, which the same request tells later.
-
-        Raises:
-            Refused: as `create`; or the operator's check refuses the file.
-        """
-        with self._audit.action("upload.create", device) as entry:
-            self._store.refuse_when_stopping()
-            found = self._once_others_gave_way(
-                device, lambda: self._claiming.create(device, key, request, self.settings, has_left)
-            )
-            record = found.record
-            entry.object = record.id
-            is_new = found.is_new and record.state is State.OPEN
-            entry.result = "ok" if found.is_new else "repeated"
-            return self._statuses.made(record), is_new, found.pending
-
-    def _once_others_gave_way(self, device: str, create: Callable[[], _Made]) -> _Made:
-        while True:
-            try:
-                return create()
-            except HeldByOthersError as refused:
-                if not self._giving_way.let_one_go(refused, device):
-                    raise self._giving_way.explained(refused, device) from refused
 
     def status(self, device: str | None, upload_id: str) -> UploadStatus:
         """Return the upload; all that had arrived when this was asked is durable and in it."""
@@ -243,24 +171,7 @@ class UploadService:
             with self._store.live.hold(upload_id) as live:
                 settle(live)
             record = self._store.find(device, upload_id)
-        return self._statuses.asked(record)
-
-    def set_length(self, device: str | None, upload_id: str, length: int) -> None:
-        """Fix the length of an upload created without one, as `learn_length`; durable on return."""
-        record = self._store.find(device, upload_id)
-        refuse_unless_open(record)
-        with self._store.live.hold(upload_id) as live:
-            # One that began without a length may be about to write past this one.
-            live.end_writers(Refused("superseded", "a newer request tells the length"))
-            self._store.state.end_claims(upload_id)
-            with self._giving_way.to(upload_id):
-                learn_length(
-                    self._store.state,
-                    upload_id,
-                    length,
-                    self.settings,
-                    unrecorded=self._store.reaches.unrecorded_beside(record),
-                )
+        return self.statuses.asked(record)
 
     def receive(
         self,
@@ -292,72 +203,7 @@ class UploadService:
             kept = self._receiver.receive(
                 record, where, body, expected, is_open_ended=is_open_ended
             )
-        return self._statuses.of(kept)
-
-    def sign_parts(self, device: str | None, upload_id: str, parts: Sequence[Part]) -> SignedParts:
-        """Return where the store takes these bytes from the device itself; older requests for them end.
-
-        Raises:
-            Refused: ``not-direct``: they come by `receive`; or as `receive`.
-        """
-        self._store.refuse_when_stopping()
-        return self._direct.sign(self._store.find(device, upload_id), parts)
-
-    def take_parts(
-        self, device: str | None, upload_id: str, parts: Sequence[SentPart]
-    ) -> UploadStatus:
-        """Record bytes that the store has got so; all of them are durable and recorded on return. Repeatable.
-
-        Raises:
-            Refused: ``not-direct``: the store has not got them; or as `receive`. None of them is recorded.
-        """
-        self._store.refuse_when_stopping()
-        return self._statuses.of(self._direct.take(self._store.find(device, upload_id), parts))
-
-    def concatenate(self, device: str | None, upload_id: str, sources: Sequence[str]) -> None:
-        """Fill an upload with the bytes of whole others, in their order; durable on return.
-
-        Copied by the kernel, which shares the blocks where the filesystem can. The running hash
-        does not see the bytes: verifying reads them.
-
-        Raises:
-            Refused: one of them is unknown, not whole, or not open any more, or was copied as often
-                as may be.
-        """
-        for source in dict.fromkeys(sources):
-            refuse_unless_open(self._store.find(device, source))
-            self.status(device, source)  # what still comes counts
-        self._concatenation.fill(upload_id, sources)
-
-    def let_expire(self, device: str | None, upload_id: str, within_s: float) -> None:
-        """Let an open upload, no longer needed, end soon instead of after the idle time."""
-        idle_s = self.settings.idle_expiry_s - within_s
-        self._expiry.soon(self._store.find(device, upload_id), idle_s)
-
-    def refuse_unless_open(self, device: str | None, upload_id: str) -> None:
-        """Raise what whoever sends or compares bytes of it is told.
-
-        Raises:
-            Refused: it is not there, or it takes no bytes.
-        """
-        refuse_unless_open(self._store.find(device, upload_id))
-
-    def blocks(
-        self,
-        device: str | None,
-        upload_id: str,
-        *,
-        size: int,
-        start: int,
-        limit: int,
-        has_left: Callable[[], bool] = bool,
-    ) -> BlockDigests:
-        """Return digests of fully received blocks, read from the disk; one caller at a time.
-
-        Nothing more is read once the caller *has_left*.
-        """
-        record = self._store.find(device, upload_id)
-        return self._blocks.read(record, size, start, limit, has_left)
+        return self.statuses.of(kept)
 
     def complete(
         self, device: str | None, upload_id: str, request: CompleteRequest
@@ -374,7 +220,7 @@ class UploadService:
             self._store.refuse_when_stopping()
             self._store.refuse_unless_of(device, upload_id)
             admitted.question()()
-            outcome = self.completion.complete(
+            outcome = self._completion.complete(
                 upload_id,
                 request,
                 wait_s=self.settings.verify_wait_s,
@@ -386,28 +232,9 @@ class UploadService:
             return self.publisher.naming.told(outcome)
 
     def abort(self, device: str | None, upload_id: str) -> UploadStatus:
-        """End the upload; ``aborted`` is durable before its bytes are removed. Repeatable."""
-        with self._audit.action("upload.abort", device, upload_id):
-            return self._statuses.of(self._expiry.abort(self._store.find(device, upload_id)))
+        """End the upload; ``aborted`` is durable before its bytes are removed. Repeatable.
 
-    def listing(
-        self, device: str | None, *, state: str | None, after: str | None, limit: int
-    ) -> tuple[list[UploadStatus], str | None]:
-        """Return uploads in the order of their ids, and where to ask on (None at the end).
-
-        At most *limit*, and no more than fit into `PAGE_BYTES`, but for one that does not by itself.
+        Raises:
+            Refused: it is unknown, has ended otherwise, or is being published.
         """
-        found = self.records.each(device, state, after)
-        return page_of((self._statuses.of(record) for record in found), limit)
-
-    def expire(self, *, early_s: float = 0.0) -> int:
-        """End uploads that nobody goes on with; returns how many. Durable before bytes go."""
-        return self._expiry.sweep(self.settings.idle_expiry_s - early_s)
-
-    def vouched(self, record: UploadRecord) -> Receipt | None:
-        """Return the receipt of a complete upload if it stands; see `Statuses.asked`."""
-        return self._statuses.asked(record).receipt
-
-    def known(self, record: UploadRecord) -> Receipt | None:
-        """Return the receipt of a complete upload if it is known to stand; nothing is begun."""
-        return self._statuses.of(record).receipt
+        return self.statuses.of(self._aborting.abort(device, upload_id))

@@ -216,7 +216,7 @@ def test_a_name_is_data(wsgi):
 def test_an_upload_that_nobody_goes_on_with_has_expired(tmp_path):
     with compat_site(tmp_path, idle_expiry_s=-1.0) as site:
         upload_id = post(site.client, 0, CHUNK).json()["upload_id"]
-        site.server.receiver.expire()
+        site.server.receiver.expiry.sweep()
 
         chunk = post(site.client, CHUNK, 2 * CHUNK, upload_id)
 

@@ -239,7 +239,7 @@ def test_the_operator_chooses_the_checksum(tmp_path):
 def test_an_upload_that_nobody_goes_on_with_has_expired(tmp_path):
     with compat_site(tmp_path, idle_expiry_s=-1.0) as site:
         url = put(site.client, BASE, 0, CHUNK).json()["url"]
-        site.server.receiver.expire()
+        site.server.receiver.expiry.sweep()
 
         chunk, done = (
             put(site.client, url, CHUNK, 2 * CHUNK),

@@ -104,7 +104,7 @@ def test_what_is_not_there_and_what_cannot_be_done(wsgi):
 def test_an_upload_that_nobody_goes_on_with_has_expired(tmp_path):
     with compat_site(tmp_path, idle_expiry_s=-1.0) as site:
         upload = Frago(site.client)
-        site.server.receiver.expire()
+        site.server.receiver.expiry.sweep()
 
         put, finish, shown = upload.put(0, CHUNK), upload.finish(), upload.show()
 

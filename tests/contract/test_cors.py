@@ -3,7 +3,6 @@
 import httpx
 import pytest
 
-from edge_host.clock import SystemClock
 from ingest_server.app import AppSettings, make_app
 from ingest_server.auth import authentication
 from tests.support.ingest import ingest
@@ -22,11 +21,10 @@ def site(tmp_path):
 @pytest.fixture
 def client(site):
     def of(**settings):
-        clock = SystemClock()
         app = make_app(
+            site.store,
             site.receiver,
-            authentication.TokenAuth(site.state.access, clock),
-            clock,
+            authentication.TokenAuth(site.state.access, site.store.clock),
             AppSettings(**settings),
             readiness=site.readiness,
         )

@@ -53,7 +53,7 @@ def dies(tmp_path):
             server.receiver.complete = dying
             with pytest.raises(PowerCut):
                 conversation(client)
-            (left,) = server.receiver.listing(None, state="open", after=None, limit=10)[0]
+            (left,) = server.receiver.listing.page(None, state="open", after=None, limit=10)[0]
             return left.id
 
     return send
@@ -172,7 +172,7 @@ def test_a_tus_upload_put_together_of_parts_is_published_and_its_parts_are_not(t
 
     with started_again(tmp_path) as (server, _):
         assert published(server) == [DATA]
-        left = server.receiver.listing(None, state="open", after=None, limit=10)[0]
+        left = server.receiver.listing.page(None, state="open", after=None, limit=10)[0]
         assert len(left) == 2
 
 
@@ -267,7 +267,7 @@ def test_what_its_client_has_still_to_end_is_left_alone(tmp_path, conversation):
 
     with started_again(tmp_path) as (server, _):
         assert published(server) == []
-        assert len(server.receiver.listing(None, state="open", after=None, limit=10)[0]) == 1
+        assert len(server.receiver.listing.page(None, state="open", after=None, limit=10)[0]) == 1
 
 
 def test_a_start_does_not_wait_for_it(tmp_path):
@@ -344,7 +344,7 @@ def full(tmp_path):
     """Return a site whose disk has no room for one more name, and a client of it."""
     site = CoreSite(tmp_path)
     site.blobs.fail["before link"] = failing(OSError(28, "full"))
-    app = make_app(site.receiver, OpenAuth(), site.clock, readiness=site.readiness)
+    app = make_app(site.store, site.receiver, OpenAuth(), readiness=site.readiness)
     transport = httpx.WSGITransport(app=app)
     with httpx.Client(transport=transport, base_url="http://localhost") as client:
         yield site, client

@@ -57,7 +57,7 @@ class UploadResource(RuleBasedStateMachine):
 
     def begin_upload(self, extends):
         request = CreateRequest("a.mp4", length=LENGTH, extends=extends)
-        return self.site.receiver.claim("cam", self.key, request)[0]
+        return self.site.receiver.creation.claim("cam", self.key, request)[0]
 
     def published(self) -> list[bytes]:
         found = self.site.published()
@@ -235,7 +235,9 @@ class UploadResource(RuleBasedStateMachine):
         with pytest.raises(Refused, match="digest-mismatch"):
             self.site.complete(self.upload, self.whole())
 
-        blocks = self.site.receiver.blocks("cam", self.upload, size=4096, start=0, limit=1).blocks
+        blocks = self.site.receiver.blocks.read(
+            "cam", self.upload, size=4096, start=0, limit=1
+        ).blocks
         assert blocks[0] != Digest.of(self.whole())
         self.site.put(self.upload, 0, self.whole())
 

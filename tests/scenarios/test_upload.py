@@ -43,7 +43,7 @@ def test_a_lost_answer_to_create_makes_no_second_upload(stage):
     stage.lane.run()
 
     assert stage.published() == {"a.mp4": b"x" * 1000}
-    uploads, _ = stage.server.receiver.listing(None, state=None, after=None, limit=10)
+    uploads, _ = stage.server.receiver.listing.page(None, state=None, after=None, limit=10)
     assert len(uploads) == 1
 
 
@@ -107,7 +107,7 @@ def test_a_header_rewritten_after_it_was_sent_is_mended_by_its_blocks_only(stage
     # All of it once, and again the one block that differs.
     assert stage.link.body_bytes == len(data) + MIB
     assert stage.lane.events("file.changed_during_upload")
-    uploads, _ = stage.server.receiver.listing(None, state=None, after=None, limit=10)
+    uploads, _ = stage.server.receiver.listing.page(None, state=None, after=None, limit=10)
     assert len(uploads) == 1
 
 
@@ -122,7 +122,7 @@ def test_a_recording_that_grew_while_it_was_sent_begins_a_new_upload(stage):
     stage.lane.run()
 
     assert stage.published() == {"a.mp4": b"x" * MIB + b"more"}
-    uploads, _ = stage.server.receiver.listing(None, state="open", after=None, limit=10)
+    uploads, _ = stage.server.receiver.listing.page(None, state="open", after=None, limit=10)
     assert uploads == []
 
 
@@ -152,7 +152,7 @@ def test_what_the_server_alone_has_of_a_file_that_became_shorter_is_not_thrown_a
     stage.lane.run()
 
     assert stage.published() == {"a.mp4": data[: 128 * KIB]}
-    [left], _ = stage.server.receiver.listing(None, state="open", after=None, limit=10)
+    [left], _ = stage.server.receiver.listing.page(None, state="open", after=None, limit=10)
     assert left.received.total >= 512 * KIB
 
 
@@ -195,7 +195,7 @@ def _restart_server(stage):
     housekeeper.recover()
     housekeeper.start()
     old.store, old.receiver, old.housekeeper, old.state = store, receiver, housekeeper, state
-    stage.link.app = make_app(receiver, OpenAuth(()), clock, readiness=old.readiness)
+    stage.link.app = make_app(store, receiver, OpenAuth(()), readiness=old.readiness)
 
 
 def test_a_mismatch_that_no_repair_mends_keeps_the_file_for_a_person(stage):

@@ -166,7 +166,7 @@ def test_a_file_that_ends_shorter_than_what_was_sent_is_begun_anew(stage, length
     assert stage.is_true(recording, "a.ts")
     assert Reason.BACKOFF not in stage.lane.reasons, "nothing was refused on the way"
     assert puts(stage) <= len(DATA) + length + 4000
-    left, _ = stage.scene.server.receiver.listing("cam", state="open", after=None, limit=9)
+    left, _ = stage.scene.server.receiver.listing.page("cam", state="open", after=None, limit=9)
     assert [held.received.total for held in left] == [len(DATA)], "the server alone has them"
 
 

@@ -127,7 +127,7 @@ def test_row_4_expiry_frees_the_quota(tmp_path):
     core.create("a.mp4", 10)
     core.clock.seconds += 15 * 86400
 
-    core.receiver.expire()
+    core.receiver.expiry.sweep()
 
     assert core.create("b.mp4", 10)
     core.stop()

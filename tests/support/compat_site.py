@@ -43,7 +43,7 @@ class CompatSite:
 
     def recorded_digests(self) -> list[str]:
         """Return the SHA-256 of each receipt."""
-        found = self.server.receiver.listing(None, state="complete", after=None, limit=100)[0]
+        found = self.server.receiver.listing.page(None, state="complete", after=None, limit=100)[0]
         return [one.receipt.digest.hex for one in found if one.receipt is not None]
 
     def failures(self) -> list[str]:
@@ -57,7 +57,7 @@ class CompatSite:
         return [json.loads(row[0])["code"] for row in rows]
 
     def open_uploads(self) -> int:
-        return len(self.server.receiver.listing(None, state="open", after=None, limit=100)[0])
+        return len(self.server.receiver.listing.page(None, state="open", after=None, limit=100)[0])
 
 
 @contextmanager

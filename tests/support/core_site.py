@@ -205,7 +205,7 @@ class CoreSite:
         return readiness.codes(self.receiver.settings.min_free_bytes)
 
     def create(self, name: str = "a.mp4", length: int | None = None, **more: Any) -> str:
-        status, _ = self.receiver.create(
+        status, _ = self.receiver.creation.create(
             "cam", new_key(), CreateRequest(name, length=length, **more)
         )
         return status.id

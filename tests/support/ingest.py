@@ -112,13 +112,12 @@ def ingest(
     fleet = Fleet(data_dir, state, blobs, clock=clock, audit=audit)
     made = Ingest(None, state, store, receiver, housekeeper, data_dir, fleet)
     made.app = make_app(
+        store,
         receiver,
         authenticator,
-        clock,
         AppSettings(public_url, compat=compat, compat_settings=compat_settings or CompatSettings()),
         readiness=made.readiness,
         is_stopping=lambda: made.is_stopping,
-        observer=observer,
         admission=admission,
         audit=audit,
         desk=TokenIssuer(state.access, clock, audit) if mode == "token" else None,

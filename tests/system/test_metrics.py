@@ -94,7 +94,7 @@ def test_each_end_of_an_upload_is_counted_once(client, server, metrics):
     client.delete(f"/v1/uploads/{aborted}")
     put(client, mismatched, DATA[::-1])
     assert complete(client, mismatched) == 409
-    server.receiver.expire(early_s=server.receiver.settings.idle_expiry_s + 1)
+    server.receiver.expiry.sweep(early_s=server.receiver.settings.idle_expiry_s + 1)
 
     found = figures(metrics)
 

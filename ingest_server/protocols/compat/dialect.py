@@ -149,7 +149,7 @@ class DialectUploads:
 
     def _create(self, device: str, key: str, wanted: CreateRequest) -> UploadRecord:
         wanted = replace(wanted, metadata={**wanted.metadata, PROTOCOL: self.dialect})
-        status, _ = self.receiver.create(device, key, wanted)
+        status, _ = self.receiver.creation.create(device, key, wanted)
         return self.receiver.records.find(device, status.id)
 
     def find(self, req: falcon.Request, upload_id: str) -> UploadRecord:
@@ -183,7 +183,8 @@ class DialectUploads:
         Raises:
             Refused: it was asked for alone, and the file has changed.
         """
-        return self.receiver.known(record) if in_list else self.receiver.vouched(record)
+        statuses = self.receiver.statuses
+        return (statuses.of(record) if in_list else statuses.asked(record)).receipt
 
     def fresh(self, record: UploadRecord) -> UploadRecord:
         return self.receiver.records.find(None, record.id)

@@ -57,7 +57,7 @@ class _Chunks:
             form.finish()
             record = self._place(req, held, form.fields.get("upload_id"), start)
         if where is None:
-            self.uploads.receiver.set_length(None, record.id, length)
+            self.uploads.receiver.lengths.fix(None, record.id, length)
         sequential.acknowledge(self.uploads, record, start, length)
         document = {
             "upload_id": record.id,

@@ -340,7 +340,7 @@ def _document(uploads: DialectUploads, record: UploadRecord) -> dict[str, object
         chunk_chain.so_far(uploads, record, _algorithm(record)),
         record.length or 0,
     )
-    if uploads.receiver.vouched(record) is not None:
+    if uploads.receiver.statuses.asked(record).receipt is not None:
         status = "SUCCESSFUL"
     elif (
         record.state in {State.ABORTED, State.EXPIRED, State.FAILED}

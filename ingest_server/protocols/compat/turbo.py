@@ -270,7 +270,7 @@ def _chunks(notes: Mapping[str, str]) -> dict[int, _Chunk]:
 def _document(uploads: DialectUploads, record: UploadRecord) -> dict[str, object]:
     assembled = uploads.receiver.records.note(record.id, ASSEMBLED)
     whole = record if assembled is None else uploads.receiver.records.find(None, assembled)
-    receipt = uploads.receiver.vouched(whole)
+    receipt = uploads.receiver.statuses.asked(whole).receipt
     return {
         "id": dashed(record.id),
         "chunks_count": chunk_notes.count(uploads, record, ORDER),

@@ -211,9 +211,9 @@ def test_blocks_are_not_told_of_bytes_that_the_other_service_replaces_meanwhile(
 
     blobs.open_part = replaced
     with pytest.raises(Refused, match="replaced meanwhile"):
-        one.receiver.blocks("cam", upload, size=4096, start=0, limit=10)
+        one.receiver.blocks.read("cam", upload, size=4096, start=0, limit=10)
 
-    found = one.receiver.blocks("cam", upload, size=4096, start=0, limit=10)
+    found = one.receiver.blocks.read("cam", upload, size=4096, start=0, limit=10)
     assert found.blocks[0] == Digest.of(b"a" * 10 + b"b" + b"a" * 4085)
 
 
@@ -295,7 +295,7 @@ def test_who_begins_to_finish_what_the_other_has_finished_meanwhile_comes_again(
     upload = one.create(length=1000)
     data = os.urandom(1000)
     one.put(upload, 0, data)
-    completion = other.receiver.completion
+    completion = other.receiver._completion
     begin = completion._begin_verifying
     receipts = []
 

@@ -145,7 +145,7 @@ def test_an_expired_upload_is_gone(tmp_path):
         transport = httpx.WSGITransport(app=server.app)
         with httpx.Client(transport=transport, base_url="http://localhost") as client:
             url = made(client)
-            assert server.receiver.expire() == 1
+            assert server.receiver.expiry.sweep() == 1
             assert head(client, url).status_code == 410
 
 

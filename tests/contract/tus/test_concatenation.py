@@ -64,7 +64,7 @@ def test_no_more_is_copied_of_a_part_than_was_sent_a_few_times(client, server, a
     assert "would be copied 5 times, and is 4 times at most" in last.json()["detail"]
     assert "Location" not in last.headers
     assert len(published(server)) == len(before)
-    left = server.receiver.listing(None, state="open", after=None, limit=9)[0]
+    left = server.receiver.listing.page(None, state="open", after=None, limit=9)[0]
     assert [one.length for one in left] == [3]
 
 

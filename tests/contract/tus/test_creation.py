@@ -136,7 +136,7 @@ def test_a_creation_with_too_many_bytes_leaves_nothing_behind(client, server):
     answer = client.post("/files/", headers={**BYTES, "Upload-Length": "3"}, content=b"12345")
 
     assert answer.status_code == 413
-    assert server.receiver.listing(None, state="open", after=None, limit=9) == ([], None)
+    assert server.receiver.listing.page(None, state="open", after=None, limit=9) == ([], None)
 
 
 def test_the_length_may_be_told_later(client, server):

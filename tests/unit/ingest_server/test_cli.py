@@ -34,7 +34,7 @@ def stored(operator):
         if sent:
             site.put(upload, 0, b"x" * sent)
     site.clock.seconds += 1
-    site.receiver.create("dog", "one-key-for-this", CreateRequest("e.mp4", length=1))
+    site.receiver.creation.create("dog", "one-key-for-this", CreateRequest("e.mp4", length=1))
     site.stop()
     return site
 

@@ -32,7 +32,7 @@ def site(operator):
 def make(site, device: str, name: str, **more) -> str:
     site.clock.seconds += 60
     request = CreateRequest(name, length=10, **more)
-    return site.receiver.create(device, new_key(), request)[0].id
+    return site.receiver.creation.create(device, new_key(), request)[0].id
 
 
 def names(out: str) -> list[str]:
@@ -55,7 +55,7 @@ def test_a_list_is_of_one_device_of_the_newest_and_since_a_time(operator, site):
 
 def test_an_empty_file_is_shown_to_have_arrived_when_it_has_and_not_before(operator, site):
     request = CreateRequest("empty.mp4", length=0)
-    made = site.receiver.create("cam", new_key(), request)[0].id
+    made = site.receiver.creation.create("cam", new_key(), request)[0].id
     before = operator.run("list")[1].split()
     site.complete(made, b"")
     after = operator.run("list")[1].split()

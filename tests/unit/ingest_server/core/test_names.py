@@ -88,7 +88,7 @@ def inside(path: str) -> bool:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_l7_a_hostile_name_is_published_inside_and_comes_back_as_data(tmp_path, name):
     site = CoreSite(tmp_path / "data", name_template="{device}/{folder}/{name}")
-    status, _ = site.receiver.create(
+    status, _ = site.receiver.creation.create(
         "cam",
         new_key(),
         CreateRequest(name, folder=f"{name}/../x", length=3, metadata={name: name}),
@@ -106,7 +106,7 @@ def test_l7_a_hostile_name_is_published_inside_and_comes_back_as_data(tmp_path, 
     assert real.is_relative_to(root)
     assert real.read_bytes() == b"abc"
     json.dumps(receipt.to_json(), ensure_ascii=False).encode()
-    listed, _ = site.receiver.listing("cam", state=None, after=None, limit=9)
+    listed, _ = site.receiver.listing.page("cam", state=None, after=None, limit=9)
     assert [one.name for one in listed] == [receipt.name]
     site.stop()
     assert {path.name for path in tmp_path.iterdir()} == {"data"}

@@ -281,7 +281,7 @@ def test_every_end_of_an_upload_is_told(desk):
     site.receiver.abort("cam", site.create("aborted.mp4"))
     site.create("expired.mp4")
     site.clock.seconds += 15 * 86400
-    site.receiver.expire()
+    site.receiver.expiry.sweep()
 
     desk.settle()
 

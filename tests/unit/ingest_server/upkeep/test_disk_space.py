@@ -69,7 +69,7 @@ def test_a_restart_tells_nothing_again_even_after_a_long_time(site):
     site.state.outbox.register("ops")
     look(site, HUGE)
     site.clock.seconds += 100 * 86400
-    site.receiver.expire()
+    site.receiver.expiry.sweep()
     site.restart()
 
     look(site, HUGE)
@@ -82,7 +82,7 @@ def test_old_events_are_forgotten_whether_the_disk_was_ever_low_or_not(site):
     site.receiver.abort("cam", upload_id)
     site.clock.seconds += 100 * 86400
 
-    site.receiver.expire()
+    site.receiver.expiry.sweep()
 
     [[count]] = site.state.rows("SELECT count(*) FROM events")
     assert count == 0

@@ -74,7 +74,9 @@ def test_a_forgotten_file_of_the_same_name_and_length_is_not_overwritten(site):
 def test_the_same_file_of_another_upload_keeps_its_own_name(tmp_path):
     site = Site(tmp_path / "data", name_template="{name}")
     first = site.upload(DATA)
-    made, _ = site.receiver.create("cam-2", new_key(), CreateRequest("a.mp4", length=len(DATA)))
+    made, _ = site.receiver.creation.create(
+        "cam-2", new_key(), CreateRequest("a.mp4", length=len(DATA))
+    )
     whole = ContentRange(ByteRange(0, len(DATA)), None)
     site.receiver.receive("cam-2", made.id, whole, BytesBody(DATA))
 

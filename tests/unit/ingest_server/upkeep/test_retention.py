@@ -155,7 +155,7 @@ def test_the_days_may_change_while_the_server_runs(tmp_path):
     try:
         receiver, housekeeper = server.parts.uploads, server.parts.housekeeper
         request = CreateRequest("a.mp4", length=0)
-        upload_id = receiver.create("cam", new_key(), request)[0].id
+        upload_id = receiver.creation.create("cam", new_key(), request)[0].id
         receiver.complete("cam", upload_id, CompleteRequest(0, None))
         clock.seconds += 20 * DAY_S
         assert housekeeper.remove_old() == 0

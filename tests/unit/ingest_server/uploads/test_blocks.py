@@ -31,7 +31,7 @@ def test_blocks_nobody_needs_are_refused(site, size, start, limit):
     upload = site.create(length=10)
 
     with pytest.raises(Refused, match="malformed-request"):
-        site.receiver.blocks("cam", upload, size=size, start=start, limit=limit)
+        site.receiver.blocks.read("cam", upload, size=size, start=start, limit=limit)
 
 
 def test_blocks_are_read_no_further_for_who_has_left(site):
@@ -40,12 +40,12 @@ def test_blocks_are_read_no_further_for_who_has_left(site):
     asked = iter([False, False, True])
 
     with pytest.raises(Refused, match="has left"):
-        site.receiver.blocks(
+        site.receiver.blocks.read(
             "cam", upload, size=4096, start=0, limit=10, has_left=lambda: next(asked)
         )
 
     assert list(asked) == []
-    again = site.receiver.blocks("cam", upload, size=4096, start=0, limit=10)
+    again = site.receiver.blocks.read("cam", upload, size=4096, start=0, limit=10)
     assert list(again.blocks) == list(range(10))
 
 
@@ -67,15 +67,15 @@ def test_one_at_a_time_may_ask_for_the_blocks_of_an_upload(site):
 
     def ask_too() -> None:
         with pytest.raises(Refused, match="server-busy: blocks of it are being read") as caught:
-            site.receiver.blocks("cam", upload, size=4096, start=0, limit=9)
+            site.receiver.blocks.read("cam", upload, size=4096, start=0, limit=9)
         refused.append(present(caught.value.retry_after_s))
 
     site.blobs.fail["open"] = once(ask_too)
-    first = site.receiver.blocks("cam", upload, size=4096, start=0, limit=9)
+    first = site.receiver.blocks.read("cam", upload, size=4096, start=0, limit=9)
 
     assert list(first.blocks) == [0]
     assert refused[0] > 0
-    assert site.receiver.blocks("cam", upload, size=4096, start=0, limit=9) == first
+    assert site.receiver.blocks.read("cam", upload, size=4096, start=0, limit=9) == first
 
 
 def test_blocks_wait_a_moment_for_whole_files_that_are_read_and_are_asked_for_again(site):
@@ -83,12 +83,11 @@ def test_blocks_wait_a_moment_for_whole_files_that_are_read_and_are_asked_for_ag
     site.put(upload, 0, b"x" * 5000)
     go, readers = threading.Event(), FairPool(1, 1, "read")
     blocks = Blocks(site.store, readers, wait_s=lambda: 0.0)
-    record = site.receiver.records.find("cam", upload)
     readers.submit("other", lambda: go.wait(20))
     try:
         for _ in range(2):
             with pytest.raises(Refused, match="server-busy: whole files are being read") as caught:
-                blocks.read(record, 4096, 0, 9)
+                blocks.read("cam", upload, size=4096, start=0, limit=9)
             assert present(caught.value.retry_after_s) > 0
         # What was given up is not read any more.
         site.blobs.fail["open"] = failing(AssertionError("read for nobody"))
@@ -99,7 +98,7 @@ def test_blocks_wait_a_moment_for_whole_files_that_are_read_and_are_asked_for_ag
         go.set()
         readers.stop()
 
-    found = site.receiver.blocks("cam", upload, size=4096, start=0, limit=9)
+    found = site.receiver.blocks.read("cam", upload, size=4096, start=0, limit=9)
     assert list(found.blocks) == [0]
 
 
@@ -124,10 +123,10 @@ class BegunAtOnce(FairPool):
 def test_blocks_whose_reading_has_begun_are_told_however_long_it_takes(site):
     upload = site.create(length=10_000)
     site.put(upload, 0, b"x" * 5000)
-    record = site.receiver.records.find("cam", upload)
     readers = BegunAtOnce(1, 1, "read")
 
-    found = Blocks(site.store, readers, wait_s=lambda: 0.0).read(record, 4096, 0, 9)
+    blocks = Blocks(site.store, readers, wait_s=lambda: 0.0)
+    found = blocks.read("cam", upload, size=4096, start=0, limit=9)
 
     readers.stop()
     assert list(found.blocks) == [0]
@@ -139,7 +138,7 @@ def test_blocks_that_were_replaced_while_they_were_read_are_not_told(site):
     site.blobs.fail["open"] = once(lambda: site.put(upload, 0, b"y" * 100))
 
     with pytest.raises(Refused, match="server-busy: bytes were replaced meanwhile") as caught:
-        site.receiver.blocks("cam", upload, size=4096, start=0, limit=9)
+        site.receiver.blocks.read("cam", upload, size=4096, start=0, limit=9)
 
     assert present(caught.value.retry_after_s) > 0
 
@@ -148,8 +147,8 @@ def test_blocks_of_an_upload_of_unknown_length_end_with_its_last_byte(site):
     upload = site.create()
     site.put(upload, 0, b"x" * 5000)
 
-    found = site.receiver.blocks("cam", upload, size=4096, start=0, limit=4096)
-    later = site.receiver.blocks("cam", upload, size=4096, start=1, limit=4096)
+    found = site.receiver.blocks.read("cam", upload, size=4096, start=0, limit=4096)
+    later = site.receiver.blocks.read("cam", upload, size=4096, start=1, limit=4096)
 
     assert found.blocks == {0: Digest.of(b"x" * 4096), 1: Digest.of(b"x" * 904)}
     assert (found.size, found.next, later.next) == (4096, None, None)

@@ -31,7 +31,7 @@ def asked(
     **more: Any,
 ) -> tuple[UploadStatus, bool, Pending | None]:
     request = CreateRequest(name, length=len(data), digest=Digest.of(data), **more)
-    return site.receiver.claim(device, key or new_key(), request)
+    return site.receiver.creation.claim(device, key or new_key(), request)
 
 
 def uploads(site: CoreSite) -> int:
@@ -159,7 +159,9 @@ def test_a_key_that_comes_with_another_digest_is_never_answered_with_the_first_o
 def test_an_upload_that_was_made_without_a_digest_is_claimed_with_one(site):
     receipt = site.upload(DATA)
     key = new_key()
-    made, is_new = site.receiver.create("cam", key, CreateRequest("a.mp4", length=len(DATA)))
+    made, is_new = site.receiver.creation.create(
+        "cam", key, CreateRequest("a.mp4", length=len(DATA))
+    )
     assert (made.state, made.ask_by_digest, is_new) == ("open", True, True)
 
     status, is_new, _ = asked(site, key=key)
@@ -182,7 +184,9 @@ def test_only_an_empty_upload_of_a_length_that_its_device_has_published_is_to_as
     assert not told(site.create("b.mp4", len(DATA) - 1))
     assert not told(site.create("b.mp4"))
     assert not told(site.create("b.mp4", 0))
-    other, _ = site.receiver.create("dog", new_key(), CreateRequest("a.mp4", length=len(DATA)))
+    other, _ = site.receiver.creation.create(
+        "dog", new_key(), CreateRequest("a.mp4", length=len(DATA))
+    )
     assert not other.ask_by_digest
 
 
@@ -269,7 +273,7 @@ def test_the_same_claim_many_times_at_once_makes_one_file(site):
 def test_a_key_of_another_file_stays_refused(site):
     site.upload(DATA)
     key = new_key()
-    site.receiver.create("cam", key, CreateRequest("b.mp4", length=5))
+    site.receiver.creation.create("cam", key, CreateRequest("b.mp4", length=5))
 
     with pytest.raises(Refused, match="idempotency-key-reused"):
         asked(site, key=key)

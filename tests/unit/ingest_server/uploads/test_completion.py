@@ -339,8 +339,8 @@ def test_blocks_are_told_for_what_is_there_only(site):
     site.put(upload, 0, data[: size + 1])
     site.put(upload, 2 * size, data[2 * size :])
 
-    found = site.receiver.blocks("cam", upload, size=size, start=0, limit=100)
-    page = site.receiver.blocks("cam", upload, size=size, start=0, limit=3)
+    found = site.receiver.blocks.read("cam", upload, size=size, start=0, limit=100)
+    page = site.receiver.blocks.read("cam", upload, size=size, start=0, limit=3)
 
     expected = {n: Digest.of(data[n * size : (n + 1) * size]) for n in (0, 2, 3)}
     assert found.blocks == expected

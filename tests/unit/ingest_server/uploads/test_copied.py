@@ -213,7 +213,7 @@ def test_a_name_taken_between_choice_and_move_leads_to_the_next_name(site):
 
 def test_the_same_bytes_for_another_folder_have_to_be_sent(site):
     site.complete(sent(site, folder="one"), DATA)
-    status, _ = site.receiver.create(
+    status, _ = site.receiver.creation.create(
         "cam", "a-key-of-its-own", CreateRequest("a.mp4", folder="two", length=len(DATA))
     )
     request = CompleteRequest(len(DATA), site.receiver.status("cam", status.id).digest)

@@ -107,7 +107,7 @@ def test_each_upload_is_counted_where_it_ends(counted):
     counted.receiver.abort("cam", aborted)
     counted.create("c.mp4")
     counted.clock.seconds += 30 * 86400
-    counted.receiver.expire()
+    counted.receiver.expiry.sweep()
 
     assert counted.figure("uploads_created_total") == 3
     assert counted.figure("uploads_completed_total") == 1

@@ -197,7 +197,7 @@ def test_an_upload_whose_part_is_gone_is_failed_and_told_so(tmp_path):
         site.put(upload, 0, b"hello")
     with pytest.raises(Refused, match="upload-aborted"):
         site.complete(upload, b"hello")
-    listed, _ = site.receiver.listing(None, state="failed", after=None, limit=10)
+    listed, _ = site.receiver.listing.page(None, state="failed", after=None, limit=10)
     assert [one.id for one in listed] == [upload]
     site.stop()
 

@@ -145,7 +145,7 @@ def test_an_upload_that_grows_past_the_quota_makes_the_abandoned_one_go_and_goes
 
 
 def test_the_uploads_of_another_device_never_give_way(site):
-    status, _ = site.receiver.create("dog", new_key(), CreateRequest("dog.mp4", length=10))
+    status, _ = site.receiver.creation.create("dog", new_key(), CreateRequest("dog.mp4", length=10))
     for number in range(3):
         site.put(site.create(f"{number}.mp4", 10), 0, b"x")
     site.clock.seconds += 100 * HOUR_S

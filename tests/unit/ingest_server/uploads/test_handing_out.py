@@ -3,6 +3,7 @@
 import pytest
 
 from ingest_server.uploads import pieces
+from ingest_server.uploads.handing_out import HandingOut
 from tests.support.core_site import on_all_stores
 
 DATA = bytes(range(256)) * 4
@@ -10,7 +11,9 @@ DATA = bytes(range(256)) * 4
 
 @pytest.fixture
 def recording(site):
-    found = site.receiver.handing_out.open(site.upload(DATA))
+    uploads = site.receiver
+    shelf = HandingOut(site.store, uploads.standings, uploads.long_work, lambda: 30.0)
+    found = shelf.open(site.upload(DATA))
     yield found
     found.close()
 

@@ -110,7 +110,7 @@ def test_a_device_is_not_told_how_another_has_spelled_what_they_share(tmp_path):
 def of_dog(site, data: bytes, folder: str = "", name: str = "clip-7.mp4"):
     """Return the receipt that another device gets, which its status must have too."""
     wanted = CreateRequest(name, folder=folder, length=len(data))
-    status, _ = site.receiver.create("dog", new_key(), wanted)
+    status, _ = site.receiver.creation.create("dog", new_key(), wanted)
     where = ContentRange(ByteRange(0, len(data)), len(data))
     site.receiver.receive("dog", status.id, where, BytesBody(data), None)
     request = CompleteRequest(len(data), Digest.of(data))

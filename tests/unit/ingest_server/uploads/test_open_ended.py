@@ -101,11 +101,11 @@ def test_a_length_told_later_is_kept_and_cannot_change(site):
     upload = site.create()
     site.put(upload, 0, b"x" * 100)
 
-    site.receiver.set_length("cam", upload, 200)
+    site.receiver.lengths.fix("cam", upload, 200)
 
     assert site.receiver.status("cam", upload).length == 200
     with pytest.raises(Refused, match="inconsistent-length"):
-        site.receiver.set_length("cam", upload, 300)
+        site.receiver.lengths.fix("cam", upload, 300)
 
 
 @on_all_stores
@@ -114,7 +114,7 @@ def test_a_length_below_what_has_arrived_is_refused(site):
     site.put(upload, 0, b"x" * 100)
 
     with pytest.raises(Refused, match="inconsistent-length"):
-        site.receiver.set_length("cam", upload, 99)
+        site.receiver.lengths.fix("cam", upload, 99)
 
 
 @on_all_stores
@@ -125,7 +125,7 @@ def test_parts_put_together_are_the_file(site):
     site.put(parts[1], 0, DATA[300_001:])
     upload = site.create(length=len(DATA))
 
-    site.receiver.concatenate("cam", upload, [parts[0], empty, parts[1]])
+    site.receiver.concatenation.fill("cam", upload, [parts[0], empty, parts[1]])
 
     site.complete(upload, DATA)
     assert list(site.published().values()) == [DATA]
@@ -138,7 +138,7 @@ def test_a_part_may_be_used_twice_and_in_several_files(site):
 
     for name in ("a.mp4", "b.mp4"):
         upload = site.create(name, length=2000)
-        site.receiver.concatenate("cam", upload, [part, part])
+        site.receiver.concatenation.fill("cam", upload, [part, part])
         site.complete(upload, DATA[:1000] * 2)
 
     assert set(site.published().values()) == {DATA[:1000] * 2}
@@ -151,7 +151,7 @@ def test_a_part_that_is_not_whole_is_refused(site):
     upload = site.create(length=1000)
 
     with pytest.raises(Refused, match="ranges-missing"):
-        site.receiver.concatenate("cam", upload, [part])
+        site.receiver.concatenation.fill("cam", upload, [part])
 
 
 @on_all_stores
@@ -161,7 +161,7 @@ def test_another_devices_part_is_as_unknown_as_none(site):
     upload = site.create(length=1000)
 
     with pytest.raises(Refused, match="upload-not-found"):
-        site.receiver.concatenate("other", upload, [part])
+        site.receiver.concatenation.fill("other", upload, [part])
 
 
 @on_all_stores
@@ -169,7 +169,7 @@ def test_a_restart_in_between_loses_no_copied_byte(site):
     part = site.create("part", length=1000)
     site.put(part, 0, DATA[:1000])
     upload = site.create(length=1000)
-    site.receiver.concatenate("cam", upload, [part])
+    site.receiver.concatenation.fill("cam", upload, [part])
 
     site.restart()
 
@@ -182,9 +182,9 @@ def test_a_restart_in_between_loses_no_copied_byte(site):
 def test_what_is_no_longer_needed_ends_early_and_nothing_else_does(site):
     used, other = site.create("part", length=10), site.create("b.mp4", length=10)
 
-    site.receiver.let_expire("cam", used, 60.0)
+    site.receiver.expiry.soon("cam", used, 60.0)
 
-    assert site.receiver.expire() == 0
+    assert site.receiver.expiry.sweep() == 0
     site.clock.seconds += 61
-    assert site.receiver.expire() == 1
+    assert site.receiver.expiry.sweep() == 1
     assert site.receiver.status("cam", other).state == "open"

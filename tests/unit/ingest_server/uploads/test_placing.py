@@ -17,7 +17,7 @@ from upload_protocol.ranges import ByteRange
 
 def brought(site, device: str, name: str, data: bytes, folder: str = "") -> str:
     """Bring all bytes of an upload, which is not completed."""
-    status, _ = site.receiver.create(
+    status, _ = site.receiver.creation.create(
         device, new_key(), CreateRequest(name, folder=folder, length=len(data))
     )
     where = ContentRange(ByteRange(0, len(data)), None)

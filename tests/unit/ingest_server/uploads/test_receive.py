@@ -22,7 +22,9 @@ from tests.support.core_site import (
 from tests.support.faulty_blobs import failing
 from tests.support.present import present
 from upload_protocol.digests import Digest
-from upload_protocol.ranges import MAX_RANGES, RangeSet
+from upload_protocol.headers import ContentRange
+from upload_protocol.messages import CompleteRequest
+from upload_protocol.ranges import MAX_RANGES, ByteRange, RangeSet
 
 MIB = 1024 * 1024
 DATA = os.urandom(3 * MIB + 17)
@@ -430,10 +432,20 @@ def test_a_disk_that_is_nearly_full_takes_no_more(tmp_path):
 @on_all_stores
 def test_another_devices_upload_is_like_none(site):
     upload = site.create(length=10)
+    uploads, where = site.receiver, ContentRange(ByteRange(0, 1), None)
 
     for call in (
-        lambda: site.receiver.status("other", upload),
-        lambda: site.receiver.abort("other", upload),
+        lambda: uploads.status("other", upload),
+        lambda: uploads.take_over("other", upload),
+        lambda: uploads.receive("other", upload, where, BytesBody(b"x")),
+        lambda: uploads.complete("other", upload, CompleteRequest(10, None)),
+        lambda: uploads.abort("other", upload),
+        lambda: uploads.lengths.fix("other", upload, 10),
+        lambda: uploads.direct.sign("other", upload, []),
+        lambda: uploads.direct.take("other", upload, []),
+        lambda: uploads.concatenation.fill("other", site.create(), [upload]),
+        lambda: uploads.expiry.soon("other", upload, 60.0),
+        lambda: uploads.blocks.read("other", upload, size=4096, start=0, limit=1),
         lambda: site.receiver.status("cam", "f" * 32),
         lambda: site.receiver.status("cam", "../../etc/passwd"),
         lambda: site.receiver.status(None, "\ud800"),

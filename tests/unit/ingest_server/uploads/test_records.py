@@ -57,7 +57,7 @@ def test_notes_go_with_the_upload_s_row(site: CoreSite):
 
     site.clock.seconds += 31 * DAY_S
     site.put(kept, 0, b"alive")
-    site.receiver.expire()
+    site.receiver.expiry.sweep()
 
     assert site.receiver.records.notes(ended) == {}
     assert site.receiver.records.notes(kept) == {"key": "value"}

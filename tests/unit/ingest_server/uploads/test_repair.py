@@ -23,7 +23,7 @@ def rot(site: CoreSite, upload: str, at: int) -> None:
 
 def differing(site: CoreSite, upload: str) -> list[int]:
     """Compare as an agent does."""
-    answer = site.receiver.blocks("cam", upload, size=SIZE, start=0, limit=4096)
+    answer = site.receiver.blocks.read("cam", upload, size=SIZE, start=0, limit=4096)
     return [
         number
         for number, digest in answer.blocks.items()

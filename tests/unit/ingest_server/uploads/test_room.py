@@ -99,7 +99,7 @@ def test_a_concatenation_leaves_the_reserve_free():
     site.disk.room = 400
 
     with pytest.raises(Refused, match="storage-full"):
-        site.receiver.concatenate("cam", target, [source, source])
+        site.receiver.concatenation.fill("cam", target, [source, source])
 
     assert site.blobs.free_bytes() >= 100
     site.stop()
@@ -114,15 +114,15 @@ def test_a_copy_for_which_there_was_no_room_counts_for_none():
         whole = site.create(f"{number}", 150)
         site.disk.room = 300
         with pytest.raises(Refused, match="storage-full"):
-            site.receiver.concatenate("cam", whole, [source])
+            site.receiver.concatenation.fill("cam", whole, [source])
     site.disk.room = 1000
 
     again = site.create("again", 150 * MAX_COPIES)
-    site.receiver.concatenate("cam", again, [source] * MAX_COPIES)
+    site.receiver.concatenation.fill("cam", again, [source] * MAX_COPIES)
 
     assert site.received(again) == [[0, 150 * MAX_COPIES]]
     with pytest.raises(Refused, match=r"too-large: .* would be copied 5 times"):
-        site.receiver.concatenate("cam", site.create("more", 150), [source])
+        site.receiver.concatenation.fill("cam", site.create("more", 150), [source])
     site.stop()
 
 
@@ -136,16 +136,16 @@ def test_a_copy_of_which_a_byte_was_written_counts_however_it_ended(monkeypatch,
     # Room for the first part, and for a piece of the second or not.
     site.disk.room = 500 if begun else 400
     with pytest.raises(Refused, match="storage-full"):
-        site.receiver.concatenate("cam", upload, [source] * 4)
+        site.receiver.concatenation.fill("cam", upload, [source] * 4)
     assert site.blobs.free_bytes() == 100
     with pytest.raises(Refused, match="storage-full"):  # before a byte is written, this time
-        site.receiver.concatenate("cam", upload, [source] * 4)
+        site.receiver.concatenation.fill("cam", upload, [source] * 4)
     site.disk.room = 10_000
 
     more = [source] * (2 if begun else 3)
-    site.receiver.concatenate("cam", site.create("other", 150 * len(more)), more)
+    site.receiver.concatenation.fill("cam", site.create("other", 150 * len(more)), more)
     with pytest.raises(Refused, match=r"too-large: .* would be copied"):
-        site.receiver.concatenate("cam", site.create("more", 150), [source])
+        site.receiver.concatenation.fill("cam", site.create("more", 150), [source])
     site.stop()
 
 
@@ -155,15 +155,15 @@ def test_what_failed_is_counted_once_when_it_is_asked_for_again():
     site.put(source, 0, b"x" * 150)
     site.disk.room = 200
     with pytest.raises(Refused, match="storage-full"):
-        site.receiver.concatenate("cam", upload, [source] * 2)
+        site.receiver.concatenation.fill("cam", upload, [source] * 2)
     site.disk.room = 10_000
     for _ in range(3):
-        site.receiver.concatenate("cam", upload, [source] * 2)
+        site.receiver.concatenation.fill("cam", upload, [source] * 2)
 
-    site.receiver.concatenate("cam", site.create("other", 300), [source] * 2)
+    site.receiver.concatenation.fill("cam", site.create("other", 300), [source] * 2)
 
     with pytest.raises(Refused, match="too-large"):
-        site.receiver.concatenate("cam", site.create("third", 150), [source])
+        site.receiver.concatenation.fill("cam", site.create("third", 150), [source])
     site.stop()
 
 

@@ -44,7 +44,7 @@ def extending(data=BEFORE, *, name="log.csv", length=None, said=None, **more):
 
 
 def begin(site, request=None, *, device="cam", key=None, **more):
-    status, is_new, pending = site.receiver.claim(
+    status, is_new, pending = site.receiver.creation.claim(
         device, key or new_key(), request or extending(), **more
     )
     return status, is_new, pending
@@ -227,7 +227,7 @@ def test_damage_in_the_published_file_is_told_by_its_blocks_and_never_published_
     site, _ = damaged
 
     status, _, _ = begin(site)
-    blocks = site.receiver.blocks("cam", status.id, size=4096, start=0, limit=10).blocks
+    blocks = site.receiver.blocks.read("cam", status.id, size=4096, start=0, limit=10).blocks
     site.put(status.id, len(BEFORE), TAIL)
     with pytest.raises(Refused) as refused:
         site.complete(status.id, BEFORE + TAIL)
@@ -270,7 +270,7 @@ def test_other_names_of_the_same_bytes_are_no_other_first(quick):
     for number in range(32):
         sent += append(site, data, b"%04d" % number)
         data += b"%04d" % number
-        linked, _, _ = site.receiver.claim(
+        linked, _, _ = site.receiver.creation.claim(
             "cam", new_key(), CreateRequest("b.csv", length=len(data), digest=Digest.of(data))
         )
         assert linked.state == "complete"

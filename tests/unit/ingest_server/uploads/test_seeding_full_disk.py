@@ -38,12 +38,12 @@ def test_what_was_copied_stays_and_the_same_request_goes_on_when_there_is_room(
             return False
 
         with pytest.raises(Refused) as refused:
-            site.receiver.claim("cam", key, REQUEST, has_left=has_left)
+            site.receiver.creation.claim("cam", key, REQUEST, has_left=has_left)
         [upload] = site.state.open_uploads("cam")
         kept = site.received(upload.id)
         published = site.published()
         disk.make_room()
-        status, is_new, _ = site.receiver.claim("cam", key, REQUEST)
+        status, is_new, _ = site.receiver.creation.claim("cam", key, REQUEST)
         site.put(upload.id, len(BEFORE), TAIL)
         second = site.complete(upload.id, BEFORE + TAIL)
 

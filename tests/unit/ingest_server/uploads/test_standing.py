@@ -85,7 +85,7 @@ def test_l3_a_complete_upload_gives_no_receipt_for_a_file_that_has_changed(site)
     for ask in (site.receiver.status, site.receiver.take_over):
         with pytest.raises(Refused, match="upload-aborted: the published file has changed"):
             ask("cam", first.upload_id)
-    listed, _ = site.receiver.listing("cam", state="complete", after=None, limit=10)
+    listed, _ = site.receiver.listing.page("cam", state="complete", after=None, limit=10)
     assert [(one.state, one.receipt) for one in listed] == [("failed", None)]
 
 

@@ -39,7 +39,7 @@ def store(tmp_path):
 def test_a_service_takes_a_whole_upload_as_soon_as_it_is_made(store, tmp_path):
     uploads = UploadService(store, ReceiverSettings(min_free_bytes=0))
 
-    status, _ = uploads.create("cam", new_key(), CreateRequest("a.mp4", length=5))
+    status, _ = uploads.creation.create("cam", new_key(), CreateRequest("a.mp4", length=5))
     uploads.receive("cam", status.id, ContentRange(ByteRange(0, 5), 5), BytesBody(b"hello"))
     receipt = uploads.complete("cam", status.id, CompleteRequest(5, None))
 
@@ -73,7 +73,7 @@ def test_a_closed_folder_can_be_opened_again_and_has_kept_its_uptime(tmp_path):
 
 def test_another_device_s_upload_is_as_unknown_as_none_at_all(store):
     uploads = UploadService(store, ReceiverSettings(min_free_bytes=0))
-    mine = uploads.create("cam", new_key(), CreateRequest("a.mp4", length=5))[0].id
+    mine = uploads.creation.create("cam", new_key(), CreateRequest("a.mp4", length=5))[0].id
 
     for device, upload_id in (("other", mine), ("cam", "0" * 32), ("cam", "../x\udc80")):
         for ask in (store.find, store.refuse_unless_of):

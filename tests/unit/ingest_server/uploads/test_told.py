@@ -17,7 +17,7 @@ def expires_at(site: CoreSite, upload: str) -> str | None:
 
 def test_the_status_of_a_new_upload_says_all_of_it(tmp_path):
     site = CoreSite(tmp_path, max_length=5000)
-    status, is_new = site.receiver.create(
+    status, is_new = site.receiver.creation.create(
         "cam", "one-key-for-this", CreateRequest("a.mp4", length=100, digest=Digest.of(b"x"))
     )
 
@@ -66,16 +66,16 @@ def test_an_upload_that_should_have_expired_expires_now(site):
 
 def test_an_upload_that_is_no_longer_needed_expires_soon_and_never_later_than_before(site):
     upload = site.create(length=100)
-    site.receiver.let_expire("cam", upload, within_s=3600.0)
+    site.receiver.expiry.soon("cam", upload, within_s=3600.0)
     assert expires_at(site, upload) == "2026-11-21T11:16:40Z"
 
-    site.receiver.let_expire("cam", upload, within_s=7200.0)
+    site.receiver.expiry.soon("cam", upload, within_s=7200.0)
 
     assert expires_at(site, upload) == "2026-11-21T11:16:40Z"
     site.clock.seconds += 3599
-    assert site.receiver.expire() == 0
+    assert site.receiver.expiry.sweep() == 0
     site.clock.seconds += 2
-    assert site.receiver.expire() == 1
+    assert site.receiver.expiry.sweep() == 1
 
 
 def test_a_complete_upload_expires_never_and_is_told_with_what_it_became(site):
@@ -102,7 +102,7 @@ def test_a_whole_last_page_is_not_followed_by_an_empty_one(site):
     ids = sorted(site.create(f"{n}") for n in range(4))
 
     def page(after, limit):
-        found, following = site.receiver.listing("cam", state="open", after=after, limit=limit)
+        found, following = site.receiver.listing.page("cam", state="open", after=after, limit=limit)
         return [one.id for one in found], following
 
     assert page(None, 2) == (ids[:2], ids[1])
@@ -118,11 +118,13 @@ def test_whole_uploads_are_joined_in_their_order(site):
     joined, short = site.create("whole", 7), site.create("short", 7)
     site.put(short, 0, b"abc")
 
-    site.receiver.concatenate("cam", joined, parts)
+    site.receiver.concatenation.fill("cam", joined, parts)
 
     assert site.received(joined) == [[0, 7]]
     assert site.complete(joined, b"abcdefg").length == 7
     with pytest.raises(Refused, match="ranges-missing"):
-        site.receiver.concatenate("cam", site.create("other", 7), [short])
+        site.receiver.concatenation.fill("cam", site.create("other", 7), [short])
     with pytest.raises(Refused, match="ranges-missing"):
-        site.receiver.concatenate("cam", site.create("third", 7), [site.create("unknown length")])
+        site.receiver.concatenation.fill(
+            "cam", site.create("third", 7), [site.create("unknown length")]
+        )

@@ -134,7 +134,9 @@ def test_of_another_length_or_device_or_content_no_file_is_a_repetition(site):
 
     with pytest.raises(Refused, match="ranges-missing"):
         site.complete(site.create("a.mp4", 3), b"abd")
-    status, _ = site.receiver.create("dog", "one-key-for-this", CreateRequest("a.mp4", length=3))
+    status, _ = site.receiver.creation.create(
+        "dog", "one-key-for-this", CreateRequest("a.mp4", length=3)
+    )
     with pytest.raises(Refused, match="ranges-missing"):
         site.receiver.complete("dog", status.id, CompleteRequest(3, Digest.of(b"abc")))
 

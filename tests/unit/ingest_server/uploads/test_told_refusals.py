@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from ingest_server.core.errors import Refused
-from tests.support.core_site import CoreSite, HangingBody, InThread
+from tests.support.core_site import CoreSite, HangingBody, InThread, new_key
 from tests.support.faulty_blobs import failing
 from tests.support.present import present
 from upload_protocol.messages import CreateRequest
@@ -80,7 +80,7 @@ def test_a_quota_is_full_at_its_last_byte_and_not_before(tmp_path):
     with pytest.raises(Refused, match="quota-exceeded") as caught:
         site.create("b", 401)
     site.create("c", 400)
-    site.receiver.create("dog", "one-key-for-this", CreateRequest("a", length=1000))
+    site.receiver.creation.create("dog", "one-key-for-this", CreateRequest("a", length=1000))
 
     assert caught.value.retry_after_s is not None
     assert "its other unfinished uploads hold 600" in caught.value.detail
@@ -110,7 +110,10 @@ def test_a_stopping_server_refuses_every_kind_of_work_and_asks_to_come_again(sit
 
     for call in (
         lambda: site.create("b"),
+        lambda: site.receiver.creation.claim("cam", new_key(), CreateRequest("b", length=3)),
         lambda: site.put(upload, 0, b"abc"),
+        lambda: site.receiver.direct.sign("cam", upload, []),
+        lambda: site.receiver.direct.take("cam", upload, []),
         lambda: site.complete(upload, b"abc"),
     ):
         with pytest.raises(Refused, match="stopping: the server is stopping") as caught:
@@ -136,12 +139,12 @@ def test_a_length_is_told_late_and_once(site):
     site.put(upload, 0, b"x" * 10)
 
     with pytest.raises(Refused, match="inconsistent-length"):
-        site.receiver.set_length("cam", upload, 9)
-    site.receiver.set_length("cam", upload, 10)
+        site.receiver.lengths.fix("cam", upload, 9)
+    site.receiver.lengths.fix("cam", upload, 10)
     with pytest.raises(Refused, match="inconsistent-length"):
-        site.receiver.set_length("cam", upload, 11)
+        site.receiver.lengths.fix("cam", upload, 11)
 
     assert site.receiver.status("cam", upload).length == 10
     site.receiver.settings = type(site.settings)(min_free_bytes=0, max_length=5)
     with pytest.raises(Refused, match="too-large"):
-        site.receiver.set_length("cam", site.create("b"), 6)
+        site.receiver.lengths.fix("cam", site.create("b"), 6)
