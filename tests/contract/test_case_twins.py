@@ -2,19 +2,18 @@
 
 import os
 
-import httpx
 import pytest
 
 from ingest_server.core.names import folded
 from tests.support.ingest import ingest
+from tests.support.plain import wsgi_client
 
 TUS = {"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream"}
 
 
 def upload(server, name: str, data: bytes, folder: str = "") -> str:
     """Return where it was published."""
-    transport = httpx.WSGITransport(app=server.app)
-    with httpx.Client(transport=transport, base_url="http://localhost") as client:
+    with wsgi_client(server.app) as client:
         document = {"name": name, "folder": folder, "device": "drone-1", "length": len(data)}
         key = {"Idempotency-Key": data.hex().ljust(16, "0")}
         upload_id = client.post("/v1/uploads", json=document, headers=key).json()["id"]

@@ -1,11 +1,11 @@
 """Which web pages may use /files/ and /compat/."""
 
-import httpx
 import pytest
 
 from ingest_server.app import AppSettings, make_app
 from ingest_server.auth import authentication
 from tests.support.ingest import ingest
+from tests.support.plain import wsgi_client
 
 PAGE = "https://app.example"
 PREFLIGHT = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "x"}
@@ -28,7 +28,7 @@ def client(site):
             AppSettings(**settings),
             readiness=site.readiness,
         )
-        return httpx.Client(transport=httpx.WSGITransport(app=app), base_url="http://localhost")
+        return wsgi_client(app)
 
     return of
 

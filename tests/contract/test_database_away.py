@@ -2,7 +2,6 @@
 
 import os
 
-import httpx
 import pytest
 
 from ingest_server.core.errors import StateFailed
@@ -11,6 +10,7 @@ from ingest_server.storage.memory.state import MemoryState
 from tests.support.compat_site import DIALECTS
 from tests.support.core_site import new_key
 from tests.support.ingest import ingest
+from tests.support.plain import wsgi_client
 from tests.support.secured import put
 from tests.support.tongues import TONGUES, File
 from tests.support.tus_client import TUS
@@ -36,10 +36,11 @@ def state():
 
 @pytest.fixture
 def client(state):
-    with ingest(stores=(state, OverwritingBlobs()), compat=DIALECTS) as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as found:
-            yield found
+    with (
+        ingest(stores=(state, OverwritingBlobs()), compat=DIALECTS) as server,
+        wsgi_client(server.app) as found,
+    ):
+        yield found
 
 
 @pytest.mark.parametrize("tongue", TONGUES.values(), ids=TONGUES)

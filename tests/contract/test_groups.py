@@ -2,7 +2,6 @@
 
 import json
 
-import httpx
 import pytest
 
 from ingest_server.core.events import GROUP_COMPLETED
@@ -10,6 +9,7 @@ from ingest_server.storage.interface import Removal
 from tests.support.ingest import ingest
 from tests.support.native_calls import DATA, JSON, create, digest_of, put
 from tests.support.native_calls import complete as completed
+from tests.support.plain import wsgi_client
 
 GROUP = "0123456789abcdef" * 2
 AT = "2026-11-21T10:00:00Z"
@@ -24,8 +24,7 @@ def server():
 
 @pytest.fixture
 def client(server):
-    transport = httpx.WSGITransport(app=server.app)
-    with httpx.Client(transport=transport, base_url="http://localhost") as found:
+    with wsgi_client(server.app) as found:
         yield found
 
 
@@ -292,8 +291,7 @@ def test_a_manifest_beyond_all_measure_is_refused_before_it_is_read(client):
 
 def test_a_group_is_its_tokens_devices():
     with ingest(mode="token") as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as asked:
+        with wsgi_client(server.app) as asked:
             asked.headers["Authorization"] = f"Bearer {server.token('drone-1')}"
             assert told(asked, expected_of("a.mp4"), device="drone-2").status_code == 403
             assert told(asked, expected_of("a.mp4"), device=None).status_code == 200

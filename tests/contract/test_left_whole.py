@@ -7,7 +7,6 @@ import threading
 from contextlib import contextmanager
 from functools import partial
 
-import httpx
 import pytest
 
 from ingest_server.app import make_app
@@ -18,6 +17,7 @@ from ingest_server.upkeep.finish_abandoned import AbandonedUploads
 from tests.support.core_site import CoreSite, InThread
 from tests.support.faulty_blobs import failing
 from tests.support.ingest import ingest
+from tests.support.plain import wsgi_client
 from tests.support.processes import wait_for
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest
@@ -61,10 +61,11 @@ def dies(tmp_path):
 
 @contextmanager
 def serving(folder):
-    with ingest(folder / "data", compat=("django-init",)) as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
-            yield server, client
+    with (
+        ingest(folder / "data", compat=("django-init",)) as server,
+        wsgi_client(server.app) as client,
+    ):
+        yield server, client
 
 
 @contextmanager
@@ -345,8 +346,7 @@ def full(tmp_path):
     site = CoreSite(tmp_path)
     site.blobs.fail["before link"] = failing(OSError(28, "full"))
     app = make_app(site.store, site.receiver, OpenAuth(), readiness=site.readiness)
-    transport = httpx.WSGITransport(app=app)
-    with httpx.Client(transport=transport, base_url="http://localhost") as client:
+    with wsgi_client(app) as client:
         yield site, client
     site.stop()
 

@@ -17,6 +17,7 @@ from ingest_server.auth.tokens import claim_hash, new_claim
 from ingest_server.openapi import document as openapi
 from ingest_server.storage.interface import ClaimRecord
 from tests.support.ingest import CREATED_AT, ingest
+from tests.support.plain import wsgi_client
 
 falcon.inspect.register_router(Router)(falcon.inspect.inspect_compiled_router)
 
@@ -36,8 +37,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def client(server):
-    transport = httpx.WSGITransport(app=server.app)
-    with httpx.Client(transport=transport, base_url="http://localhost") as found:
+    with wsgi_client(server.app) as found:
         yield found
 
 
@@ -75,8 +75,7 @@ def token_server(tmp_path):
 @pytest.fixture
 def stranger(token_server):
     """A client without a credential of a server that wants one."""
-    transport = httpx.WSGITransport(app=token_server.app)
-    with httpx.Client(transport=transport, base_url="http://localhost") as found:
+    with wsgi_client(token_server.app) as found:
         yield found
 
 
@@ -130,8 +129,7 @@ def test_every_reference_leads_somewhere():
 def test_the_document_is_served_to_anybody_and_is_no_secret_of_a_stopping_server(tmp_path):
     with ingest(mode="token") as server:
         server.is_stopping = True
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
+        with wsgi_client(server.app) as client:
             answer = client.get(openapi.PATH)
 
     assert answer.status_code == 200

@@ -3,7 +3,6 @@
 import json
 from contextlib import contextmanager
 
-import httpx
 import pytest
 
 from ingest_server.auth.authentication import GROUP, SCOPE_UPLOAD
@@ -11,6 +10,7 @@ from ingest_server.core.routes import Route
 from tests.contract.test_groups import member, told
 from tests.support.ingest import ingest
 from tests.support.native_calls import DATA
+from tests.support.plain import wsgi_client
 from tests.support.secured import complete, create, put
 
 RULES = (
@@ -22,10 +22,8 @@ RULES = (
 
 @contextmanager
 def site(**more):
-    with ingest(routes=RULES, **more) as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
-            yield server, client
+    with ingest(routes=RULES, **more) as server, wsgi_client(server.app) as client:
+        yield server, client
 
 
 def upload(client, data=DATA, **members):

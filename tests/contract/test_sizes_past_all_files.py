@@ -1,9 +1,9 @@
 """A size of twenty digits: whoever sends it is told of the limit, in every protocol."""
 
-import httpx
 import pytest
 
 from tests.support.ingest import ingest
+from tests.support.plain import wsgi_client
 from tests.support.raw_http import Peer, serving
 
 HUGE = "9" * 20
@@ -15,10 +15,8 @@ TEN = f"bytes 0-9/{HUGE}"
 @pytest.fixture
 def client():
     compat = ("frago", "drf", "django", "django-init")
-    with ingest(compat=compat) as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as found:
-            yield found
+    with ingest(compat=compat) as server, wsgi_client(server.app) as found:
+        yield found
 
 
 @pytest.mark.parametrize("size", [HUGE, str(LIMIT + 1), str(2**63), str(2**63 - 1)])

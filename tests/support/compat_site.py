@@ -15,7 +15,7 @@ import httpx
 
 from ingest_server.protocols.compat.dialect import CompatSettings
 from tests.support.ingest import Ingest, ingest
-from tests.support.plain import plain_client
+from tests.support.plain import plain_client, wsgi_client
 from tests.support.raw_http import serving
 
 DIALECTS = ("frago", "drf", "django", "django-init", "turbo")
@@ -94,8 +94,7 @@ def compat_site(
         folder / "data", mode=mode, compat=DIALECTS, compat_settings=compat_settings, **settings
     ) as server:
         if kind == "plain WSGI":
-            transport = httpx.WSGITransport(app=server.app)
-            with httpx.Client(transport=transport, base_url="http://localhost") as client:
+            with wsgi_client(server.app) as client:
                 yield CompatSite(server, client)
             return
         with (

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 
 SOME = "own and (created_sent_completed or created_sent_and_published or come_in_pieces)"
 SUITES = [f"tests/contract/{name}" for name in ("tus", "native", "rufh")]
-FRAGO = [f"test_compat_frago{name}.py" for name in ("", "_chunks", "_finish")]
+FRAGO = [f"compat/test_frago{name}.py" for name in ("", "_chunks", "_finish")]
 SUITES += [f"tests/contract/{name}" for name in FRAGO]
 
 

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -17,6 +16,7 @@ from ingest_server.storage.interface import Census, Queue
 from tests.support.core_site import CoreSite
 from tests.support.figures import DATA, Figures, complete, create, digest_of, figures, put
 from tests.support.ingest import ingest
+from tests.support.plain import wsgi_client
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -45,8 +45,7 @@ def server(tmp_path, metrics):
 
 @pytest.fixture
 def client(server):
-    transport = httpx.WSGITransport(app=server.app)
-    with httpx.Client(transport=transport, base_url="http://localhost") as found:
+    with wsgi_client(server.app) as found:
         yield found
 
 
@@ -119,10 +118,8 @@ def test_files_that_were_kept_long_enough_are_counted_with_their_bytes(tmp_path,
 
 
 def test_a_lost_part_file_is_a_failed_upload(tmp_path, metrics):
-    with ingest(tmp_path / "data") as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
-            create(client)
+    with ingest(tmp_path / "data") as server, wsgi_client(server.app) as client:
+        create(client)
     for part in (tmp_path / "data" / "parts").iterdir():
         part.unlink()
 
@@ -231,10 +228,11 @@ def test_neither_device_nor_upload_is_in_the_figures(client, metrics):
 
 
 def test_a_missing_credential_is_an_auth_failure(tmp_path, metrics):
-    with ingest(tmp_path / "data", mode="token", observer=metrics) as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
-            client.get("/v1/uploads")
+    with (
+        ingest(tmp_path / "data", mode="token", observer=metrics) as server,
+        wsgi_client(server.app) as client,
+    ):
+        client.get("/v1/uploads")
 
     assert figures(metrics).value("ingest_auth_failures_total", reason="unauthorized") == 1
 

@@ -4,7 +4,6 @@ import io
 import json
 import logging
 
-import httpx
 import pytest
 import structlog
 
@@ -13,6 +12,7 @@ from ingest_server import logs
 from ingest_server.notify.metrics import Metrics
 from tests.support.figures import DATA, Figures, ask, create, digest_of, put, running
 from tests.support.ingest import ingest
+from tests.support.plain import wsgi_client
 from tests.support.raw_http import Peer
 
 
@@ -29,8 +29,7 @@ def server(tmp_path, metrics):
 
 @pytest.fixture
 def client(server):
-    transport = httpx.WSGITransport(app=server.app)
-    with httpx.Client(transport=transport, base_url="http://localhost") as found:
+    with wsgi_client(server.app) as found:
         yield found
 
 

@@ -85,15 +85,15 @@ def head_of(upload_id, length, *more):
 
 
 @pytest.mark.parametrize("more", [(), ("Content-Type: application/json",)])
-def test_it_is_asked_to_go_on_only_when_it_may(container, more):
-    with httpx.Client(base_url=container.address.url) as client:
+def test_it_is_asked_to_go_on_only_when_it_may(running, more):
+    with httpx.Client(base_url=running.address.url) as client:
         upload_id = create(client).json()["id"]
     expect = "Expect: 100-continue"
 
-    with Peer(container.address) as peer:
+    with Peer(running.address) as peer:
         peer.send(head_of("0" * 32, len(DATA), expect, *more))
         refused = peer.answer()
-    with Peer(container.address) as peer:
+    with Peer(running.address) as peer:
         peer.send(head_of(upload_id, len(DATA), expect, *more) + DATA)
         taken = peer.answer()
 
@@ -101,11 +101,11 @@ def test_it_is_asked_to_go_on_only_when_it_may(container, more):
     assert (taken.status, taken.interim) == (200, (100,))
 
 
-def test_the_prefix_of_a_broken_one_is_kept_whatever_type_it_claims(server, container):
-    with httpx.Client(base_url=container.address.url) as client:
+def test_the_prefix_of_a_broken_one_is_kept_whatever_type_it_claims(server, running):
+    with httpx.Client(base_url=running.address.url) as client:
         upload_id = create(client).json()["id"]
 
-    with Peer(container.address) as peer:
+    with Peer(running.address) as peer:
         peer.send(head_of(upload_id, len(DATA), "Content-Type: application/json") + DATA[:10])
         peer.half_close()
         answer = peer.answer()

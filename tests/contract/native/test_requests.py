@@ -2,11 +2,11 @@
 
 import json
 
-import httpx
 import pytest
 
 from tests.support.ingest import ingest
 from tests.support.native_calls import DATA, JSON, KEY, assert_problem, create, put
+from tests.support.plain import wsgi_client
 
 
 @pytest.mark.parametrize(
@@ -175,21 +175,17 @@ def test_health_may_be_asked_by_head(wsgi, server, path):
 
 
 def test_a_full_disk_is_told_and_takes_away_nothing_that_still_works(tmp_path):
-    with ingest(min_free_bytes=1 << 60) as made:
-        transport = httpx.WSGITransport(app=made.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
-            answer = client.get("/readyz")
-            refusal = create(client)
+    with ingest(min_free_bytes=1 << 60) as made, wsgi_client(made.app) as client:
+        answer = client.get("/readyz")
+        refusal = create(client)
 
     assert (answer.status_code, answer.text) == (200, "disk-full\n")
     assert_problem(refusal, 507, "storage-full")
 
 
 def test_links_are_made_with_the_public_url_where_one_is_set(tmp_path):
-    with ingest(public_url="https://ingest.example/") as made:
-        transport = httpx.WSGITransport(app=made.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
-            location = create(client).headers["Location"]
+    with ingest(public_url="https://ingest.example/") as made, wsgi_client(made.app) as client:
+        location = create(client).headers["Location"]
 
     assert location.startswith("https://ingest.example/v1/uploads/")
 

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.support.ingest import ingest
+from tests.support.plain import wsgi_client
 
 DATA = b"a recording, or at least its first bytes"
 PARTIAL = "application/partial-upload"
@@ -22,8 +23,7 @@ def server():
 
 @pytest.fixture
 def client(server):
-    transport = httpx.WSGITransport(app=server.app)
-    with httpx.Client(transport=transport, base_url="http://localhost") as found:
+    with wsgi_client(server.app) as found:
         yield found
 
 
@@ -157,10 +157,8 @@ def test_a_refused_creation_says_that_nothing_is_complete(client, headers):
 
 
 def test_a_creation_without_a_credential_says_it_too():
-    with ingest(mode="token") as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
-            answer = create(client)
+    with ingest(mode="token") as server, wsgi_client(server.app) as client:
+        answer = create(client)
 
     assert (answer.status_code, answer.headers["Upload-Complete"]) == (401, "?0")
 
@@ -200,11 +198,9 @@ def test_L3_a_file_is_held_to_the_sha_512_that_its_client_told(
 
 
 def test_a_sha_512_is_a_digest_where_one_is_required():
-    with ingest(require_digest=True) as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
-            wrong = create(client, headers={"Repr-Digest": digest("sha-512", b"other")})
-            right = create(client, headers={"Repr-Digest": digest("sha-512", DATA)})
+    with ingest(require_digest=True) as server, wsgi_client(server.app) as client:
+        wrong = create(client, headers={"Repr-Digest": digest("sha-512", b"other")})
+        right = create(client, headers={"Repr-Digest": digest("sha-512", DATA)})
 
     assert (wrong.status_code, right.status_code) == (422, 201)
 

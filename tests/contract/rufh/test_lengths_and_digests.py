@@ -1,9 +1,9 @@
 """Lengths and digests of the IETF draft: what does not agree is refused, and what is whole is verified."""
 
-import httpx
 import pytest
 
 from tests.support.ingest import ingest
+from tests.support.plain import wsgi_client
 from tests.support.rufh_client import (
     DATA,
     append,
@@ -89,8 +89,6 @@ def test_a_digest_that_cannot_be_checked_is_refused(client, value):
 
 
 def test_where_a_digest_is_required_it_is_asked_for_at_the_start(tmp_path):
-    with ingest(require_digest=True) as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
-            assert create(client, DATA, "?1").status_code == 422
-            assert create(client, DATA, "?1", Repr_Digest=digest_of(DATA)).status_code == 201
+    with ingest(require_digest=True) as server, wsgi_client(server.app) as client:
+        assert create(client, DATA, "?1").status_code == 422
+        assert create(client, DATA, "?1", Repr_Digest=digest_of(DATA)).status_code == 201

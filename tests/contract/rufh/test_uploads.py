@@ -2,10 +2,10 @@
 
 import re
 
-import httpx
 import pytest
 
 from tests.support.ingest import ingest
+from tests.support.plain import wsgi_client
 from tests.support.rufh_client import (
     DATA,
     PARTIAL,
@@ -31,8 +31,7 @@ def test_a_file_may_come_in_one_request(client, server):
 def test_the_recordings_time_comes_with_the_name(tmp_path):
     named = 'inline; filename="a"; modification-date="Wed, 20 Nov 2024 18:30:00 -0500"'
     with ingest(tmp_path / "data", name_template="{recorded}/{name}") as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
+        with wsgi_client(server.app) as client:
             assert create(client, DATA, "?1", Content_Disposition=named).status_code == 201
 
         file = tmp_path / "data" / "published" / "2024-11-20" / "a"
@@ -73,10 +72,8 @@ def test_the_options_say_what_is_taken(client):
 
 
 def test_a_server_without_limits_says_so(tmp_path):
-    with ingest(max_length=None) as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
-            assert client.options("/files/").headers["Upload-Limit"] == "min-size=0"
+    with ingest(max_length=None) as server, wsgi_client(server.app) as client:
+        assert client.options("/files/").headers["Upload-Limit"] == "min-size=0"
 
 
 def test_the_state_is_told_by_head(client):

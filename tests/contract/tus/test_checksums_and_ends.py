@@ -2,12 +2,12 @@
 
 import hashlib
 
-import httpx
 import pytest
 
 from ingest_server.protocols.resumable import ENDED
 from tests.support.core_site import BytesBody
 from tests.support.ingest import ingest
+from tests.support.plain import wsgi_client
 from tests.support.tus_client import (
     BYTES,
     CHECKSUM_MISMATCH,
@@ -95,12 +95,10 @@ def test_L3_a_file_that_is_not_what_its_digest_says_is_told_and_never_published(
 
 
 def test_where_a_digest_is_required_it_is_asked_for_at_the_start(tmp_path):
-    with ingest(require_digest=True) as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
-            assert create(client).status_code == 422
-            text = metadata(sha256=hashlib.sha256(DATA).hexdigest())
-            assert patch(client, made(client, Upload_Metadata=text), DATA).status_code == 204
+    with ingest(require_digest=True) as server, wsgi_client(server.app) as client:
+        assert create(client).status_code == 422
+        text = metadata(sha256=hashlib.sha256(DATA).hexdigest())
+        assert patch(client, made(client, Upload_Metadata=text), DATA).status_code == 204
 
 
 def test_a_terminated_upload_is_gone(client):
@@ -141,12 +139,10 @@ def test_what_a_client_ended_while_it_was_verified_does_not_come_back(client, se
 
 
 def test_an_expired_upload_is_gone(tmp_path):
-    with ingest(idle_expiry_s=0.0) as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
-            url = made(client)
-            assert server.receiver.expiry.sweep() == 1
-            assert head(client, url).status_code == 410
+    with ingest(idle_expiry_s=0.0) as server, wsgi_client(server.app) as client:
+        url = made(client)
+        assert server.receiver.expiry.sweep() == 1
+        assert head(client, url).status_code == 410
 
 
 def test_an_unfinished_upload_says_when_it_expires_and_a_finished_one_does_not(client):

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from tests.support.ingest import ingest
+from tests.support.plain import wsgi_client
 from tests.support.tus_client import DATA, final, head, made, metadata, patch, published
 
 
@@ -103,8 +104,7 @@ def test_what_is_no_whole_part_is_refused(client, server):
 
 def test_parts_that_have_served_are_no_limit_to_the_next_file(tmp_path):
     with ingest(max_open_uploads_per_device=4) as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
+        with wsgi_client(server.app) as client:
             for number in range(4):
                 name = metadata(filename=f"{number}.mp4")
                 pieces = parts(client, b"a%d" % number, b"b", b"c")

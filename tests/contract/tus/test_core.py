@@ -3,11 +3,11 @@
 import hashlib
 from email.utils import parsedate_to_datetime
 
-import httpx
 import pytest
 
 from tests.support.core_site import BytesBody
 from tests.support.ingest import ingest
+from tests.support.plain import wsgi_client
 from tests.support.tus_client import (
     BYTES,
     DATA,
@@ -40,11 +40,12 @@ def test_a_file_is_created_sent_and_published(client, server):
 
 @pytest.mark.parametrize("key", ["lastModified", "mtime", "modified_at"])
 def test_the_recordings_time_comes_with_the_metadata(tmp_path, key):
-    with ingest(tmp_path / "data", name_template="{recorded}/{name}") as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
-            url = made(client, Upload_Metadata=metadata(filename="a", **{key: "1732145400000"}))
-            patch(client, url, DATA)
+    with (
+        ingest(tmp_path / "data", name_template="{recorded}/{name}") as server,
+        wsgi_client(server.app) as client,
+    ):
+        url = made(client, Upload_Metadata=metadata(filename="a", **{key: "1732145400000"}))
+        patch(client, url, DATA)
 
         file = tmp_path / "data" / "published" / "2024-11-20" / "a"
         assert file.stat().st_mtime == 1732145400
@@ -78,10 +79,11 @@ def test_the_location_is_absolute_and_leads_back(client):
 
 
 def test_the_public_url_is_what_clients_are_sent_to(tmp_path):
-    with ingest(public_url="https://ingest.example/up/") as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
-            assert made(client).startswith("https://ingest.example/up/files/")
+    with (
+        ingest(public_url="https://ingest.example/up/") as server,
+        wsgi_client(server.app) as client,
+    ):
+        assert made(client).startswith("https://ingest.example/up/files/")
 
 
 def test_the_state_is_told_by_head(client):
@@ -210,21 +212,19 @@ def test_the_override_works_nowhere_else(wsgi):
 
 
 def test_in_token_mode_uploads_are_their_devices_own(tmp_path):
-    with ingest(mode="token") as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
-            assert create(client).status_code == 401
-            assert create(client).headers["Tus-Resumable"] == "1.0.0"
-            mine, other = server.token("cam-1"), server.token("cam-2")
-            client.headers["Authorization"] = f"Bearer {mine}"
-            url = made(client, Upload_Concat="partial")
-            patch(client, url, DATA)
+    with ingest(mode="token") as server, wsgi_client(server.app) as client:
+        assert create(client).status_code == 401
+        assert create(client).headers["Tus-Resumable"] == "1.0.0"
+        mine, other = server.token("cam-1"), server.token("cam-2")
+        client.headers["Authorization"] = f"Bearer {mine}"
+        url = made(client, Upload_Concat="partial")
+        patch(client, url, DATA)
 
-            client.headers["Authorization"] = f"Bearer {other}"
-            assert head(client, url).status_code == 404
-            assert patch(client, url, b"", len(DATA)).status_code == 404
-            assert client.delete(url, headers=TUS).status_code == 404
-            assert final(client, [url]).status_code == 400
+        client.headers["Authorization"] = f"Bearer {other}"
+        assert head(client, url).status_code == 404
+        assert patch(client, url, b"", len(DATA)).status_code == 404
+        assert client.delete(url, headers=TUS).status_code == 404
+        assert final(client, [url]).status_code == 400
 
 
 def test_a_stopping_server_answers_in_the_protocol(wsgi, server):

@@ -1,9 +1,9 @@
 """tus: creation, with bytes or without, and lengths that are told later."""
 
-import httpx
 import pytest
 
 from tests.support.ingest import ingest
+from tests.support.plain import wsgi_client
 from tests.support.tus_client import (
     BYTES,
     DATA,
@@ -77,8 +77,7 @@ def test_eight_kilobytes_of_metadata_are_taken(client):
 )
 def test_the_name_is_data(tmp_path, pairs, path):
     with ingest(tmp_path / "data", name_template="{folder}/{name}") as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
+        with wsgi_client(server.app) as client:
             headers = {"Upload_Metadata": metadata(**pairs)} if pairs else {}
             patch(client, made(client, **headers), DATA)
 

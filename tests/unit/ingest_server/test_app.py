@@ -2,7 +2,6 @@
 
 import errno
 
-import httpx
 import structlog
 from falcon import testing
 
@@ -11,6 +10,7 @@ from ingest_server.front.queues import ASKED
 from ingest_server.storage.memory.overwriting import OverwritingBlobs
 from ingest_server.storage.memory.state import MemoryState
 from tests.support.ingest import ingest
+from tests.support.plain import wsgi_client
 from tests.support.secured import create, upload
 
 
@@ -70,15 +70,13 @@ class FailingBlobs(OverwritingBlobs):
 
 def test_a_store_that_fails_where_nobody_expects_it_is_said_to_the_client_and_is_no_bug():
     blobs = FailingBlobs()
-    with ingest(stores=(MemoryState(), blobs)) as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
-            receipt = upload(client, name="a.mp4", device="cam")
-            asked = {"name": "a.mp4", "device": "cam", "digest": receipt["digest"]}
-            blobs.fails_with = PermissionError(errno.EACCES, "the key may not do this")
-            refused = create(client, **asked).json()
-            blobs.fails_with = OSError(errno.EBUSY, "nobody answers there")
-            busy = create(client, **asked)
+    with ingest(stores=(MemoryState(), blobs)) as server, wsgi_client(server.app) as client:
+        receipt = upload(client, name="a.mp4", device="cam")
+        asked = {"name": "a.mp4", "device": "cam", "digest": receipt["digest"]}
+        blobs.fails_with = PermissionError(errno.EACCES, "the key may not do this")
+        refused = create(client, **asked).json()
+        blobs.fails_with = OSError(errno.EBUSY, "nobody answers there")
+        busy = create(client, **asked)
 
     assert (refused["code"], "the key may not do this" in refused["detail"]) == (
         "storage-failed",

@@ -4,7 +4,6 @@ import atexit
 import socket
 from typing import Any
 
-import httpx
 import pytest
 from gunicorn.config import Config
 from gunicorn.http.parser import RequestParser
@@ -13,6 +12,7 @@ from ingest_server import wsgi
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.wsgi import APP_LOAD_ERROR, arriving, create_app
 from tests.support.in_process import as_it_was, server_config
+from tests.support.plain import wsgi_client
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def ended(monkeypatch):
 def test_the_application_is_made_from_a_file_and_closed_at_the_end(tmp_path, ended):
     app = create_app(str(server_config(tmp_path)))
 
-    with httpx.Client(transport=httpx.WSGITransport(app=app), base_url="http://localhost") as http:
+    with wsgi_client(app) as http:
         found = http.get("/v1?nonce=n").json()
 
     assert (found["protocols"], found["nonce"], found["device"]) == ([1], "n", None)

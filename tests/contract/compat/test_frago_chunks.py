@@ -6,7 +6,6 @@ import pytest
 
 from ingest_server.protocols.compat import chunk_notes
 from tests.support.compat_site import (
-    KINDS,
     compat_site,
     form_of,
 )
@@ -14,18 +13,6 @@ from tests.support.frago_client import CHUNK, DATA, Frago
 from tests.support.plain import plain_client
 from tests.support.processes import wait_for
 from tests.support.raw_http import Peer, serving
-
-
-@pytest.fixture(params=KINDS)
-def site(request, tmp_path):
-    with compat_site(tmp_path, request.param) as found:
-        yield found
-
-
-@pytest.fixture
-def wsgi(tmp_path):
-    with compat_site(tmp_path) as found:
-        yield found
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.compat_site import (
-    KINDS,
-    compat_site,
     form_of,
     md5,
     noted_reads,
@@ -19,18 +17,6 @@ BASE = "/compat/turbo"
 DATA = recording(250_000)
 CHUNK = 40_000
 FORM = {"Content-Type": "multipart/form-data; boundary=bb"}
-
-
-@pytest.fixture(params=KINDS)
-def site(request, tmp_path):
-    with compat_site(tmp_path, request.param) as found:
-        yield found
-
-
-@pytest.fixture
-def wsgi(tmp_path):
-    with compat_site(tmp_path) as found:
-        yield found
 
 
 def start(client, name="big_file.zip", **headers):

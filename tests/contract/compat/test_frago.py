@@ -5,25 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.compat_site import (
-    KINDS,
-    compat_site,
     form_of,
     md5,
     sha256,
 )
 from tests.support.frago_client import BASE, CHUNK, DATA, Frago
-
-
-@pytest.fixture(params=KINDS)
-def site(request, tmp_path):
-    with compat_site(tmp_path, request.param) as found:
-        yield found
-
-
-@pytest.fixture
-def wsgi(tmp_path):
-    with compat_site(tmp_path) as found:
-        yield found
 
 
 def test_an_upload_as_on_the_page(site):

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from ingest_server.protocols.compat.dialect import CompatSettings
-from tests.support.compat_site import KINDS, compat_site, form_of, md5, recording, sha256
+from tests.support.compat_site import compat_site, form_of, md5, recording, sha256
 from tests.support.raw_http import Peer
 
 BASE = "/compat/drf/upload/"
@@ -14,18 +14,6 @@ DATA = recording(250_000)
 LENGTH = len(DATA)
 CHUNK = 100_000
 FORM = {"Content-Type": "multipart/form-data; boundary=bb"}
-
-
-@pytest.fixture(params=KINDS)
-def site(request, tmp_path):
-    with compat_site(tmp_path, request.param) as found:
-        yield found
-
-
-@pytest.fixture
-def wsgi(tmp_path):
-    with compat_site(tmp_path) as found:
-        yield found
 
 
 def put(client, url, start, stop, data=None, *, total=LENGTH, name="example.bin", **headers):

@@ -19,12 +19,6 @@ CHUNKS = {
 HEAD = b'--bb\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
 
 
-@pytest.fixture
-def site(tmp_path):
-    with compat_site(tmp_path) as found:
-        yield found
-
-
 def place(site, dialect):
     """Return method and path of a chunk, of an upload that has been started where there is one."""
     method, path = CHUNKS[dialect]
@@ -55,14 +49,14 @@ FORMS = {
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("content", FORMS.values(), ids=FORMS)
-def test_a_form_that_is_none_is_refused(site, dialect, content):
-    method, path = place(site, dialect)
+def test_a_form_that_is_none_is_refused(wsgi, dialect, content):
+    method, path = place(wsgi, dialect)
 
-    answer = site.client.request(method, path, content=content, headers=FORM | RANGE)
+    answer = wsgi.client.request(method, path, content=content, headers=FORM | RANGE)
 
     assert 400 <= answer.status_code < 500, answer.text
     assert answer.headers["Content-Type"] == "application/json"
-    assert site.published() == {}
+    assert wsgi.published() == {}
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -70,10 +64,10 @@ def test_a_form_that_is_none_is_refused(site, dialect, content):
     "content_type",
     ["multipart/form-data", "multipart/form-data; boundary=" + "b" * 71, "text/plain", "video/mp4"],
 )
-def test_a_body_that_is_no_form_is_refused(site, dialect, content_type):
-    method, path = place(site, dialect)
+def test_a_body_that_is_no_form_is_refused(wsgi, dialect, content_type):
+    method, path = place(wsgi, dialect)
 
-    answer = site.client.request(
+    answer = wsgi.client.request(
         method, path, content=DATA, headers={"Content-Type": content_type} | RANGE
     )
 
@@ -82,8 +76,8 @@ def test_a_body_that_is_no_form_is_refused(site, dialect, content_type):
 
 @pytest.mark.parametrize("body", [b"[]", b"7", b"{", b'{"a": {}}', b'{"a": [1]}', b"\xff"])
 @pytest.mark.parametrize("path", ["/compat/frago/upload/", "/compat/django-init/upload/init/"])
-def test_json_that_is_no_form_is_refused(site, path, body):
-    answer = site.client.post(path, content=body, headers={"Content-Type": "application/json"})
+def test_json_that_is_no_form_is_refused(wsgi, path, body):
+    answer = wsgi.client.post(path, content=body, headers={"Content-Type": "application/json"})
 
     assert answer.status_code == 400, answer.text
 
@@ -91,16 +85,16 @@ def test_json_that_is_no_form_is_refused(site, path, body):
 @pytest.mark.parametrize(
     "name", ["a\x00b.mp4", "\u202e.mp4", "x" * 300 + ".mp4", "ä ö.mp4", "%2e%2e.mp4"]
 )
-def test_hostile_names_come_back_as_they_were_sent(site, name):
+def test_hostile_names_come_back_as_they_were_sent(wsgi, name):
     members = {"filename": name, "total_size": len(DATA)}
-    started = site.client.post("/compat/frago/upload/", json=members).json()
+    started = wsgi.client.post("/compat/frago/upload/", json=members).json()
     url = f"/compat/frago/upload/{started['upload_id']}/"
-    site.client.put(url, headers=RANGE, files={"file": DATA})
-    done = site.client.post(url, json={"checksum": md5(DATA)})
+    wsgi.client.put(url, headers=RANGE, files={"file": DATA})
+    done = wsgi.client.post(url, json={"checksum": md5(DATA)})
 
     assert done.status_code == 201
-    assert site.client.get(url).json()["filename"] == name
-    assert site.only_published() == DATA
+    assert wsgi.client.get(url).json()["filename"] == name
+    assert wsgi.only_published() == DATA
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 1000, 65_536])

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from ingest_server.protocols.compat.dialect import CompatSettings
-from tests.support.compat_site import KINDS, compat_site, form_of, md5, recording, sha256
+from tests.support.compat_site import compat_site, form_of, md5, recording, sha256
 
 UPLOAD = "/compat/django/upload/"
 COMPLETE = "/compat/django/upload_complete/"
@@ -13,18 +13,6 @@ DATA = recording(250_000)
 LENGTH = len(DATA)
 CHUNK = 100_000
 FORM = {"Content-Type": "multipart/form-data; boundary=bb"}
-
-
-@pytest.fixture(params=KINDS)
-def site(request, tmp_path):
-    with compat_site(tmp_path, request.param) as found:
-        yield found
-
-
-@pytest.fixture
-def wsgi(tmp_path):
-    with compat_site(tmp_path) as found:
-        yield found
 
 
 def post(client, start, stop, upload_id=None, data=None, *, field="file", total=LENGTH):

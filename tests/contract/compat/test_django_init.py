@@ -8,7 +8,6 @@ from ingest_server.protocols.compat.chunk_chain import SO_FAR, TRIES
 from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.uploads.records import Notes, Records
 from tests.support.compat_site import (
-    KINDS,
     compat_site,
     form_of,
     md5,
@@ -24,16 +23,9 @@ CHUNK = 100_000
 SETTINGS = CompatSettings(chunk_bytes=CHUNK)
 
 
-@pytest.fixture(params=KINDS)
-def site(request, tmp_path):
-    with compat_site(tmp_path, request.param, compat=SETTINGS) as found:
-        yield found
-
-
 @pytest.fixture
-def wsgi(tmp_path):
-    with compat_site(tmp_path, compat=SETTINGS) as found:
-        yield found
+def compat_settings():
+    return SETTINGS
 
 
 def init(client, **members):

@@ -3,7 +3,6 @@
 import hashlib
 import threading
 
-import httpx
 import pytest
 
 from ingest_server.protocols.compat.dialect import CompatSettings
@@ -14,12 +13,7 @@ from tests.support.compat_site import (
     sha256,
 )
 from tests.support.frago_client import BASE, CHUNK, DATA, Frago
-
-
-@pytest.fixture
-def wsgi(tmp_path):
-    with compat_site(tmp_path) as found:
-        yield found
+from tests.support.plain import wsgi_client
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha256"])
@@ -145,10 +139,8 @@ def test_a_foreign_web_page_cannot_upload_where_no_token_is_asked_for(wsgi):
 def test_it_is_not_there_unless_the_operator_mounts_it(tmp_path):
     from tests.support.ingest import ingest
 
-    with ingest(tmp_path / "data") as server:
-        transport = httpx.WSGITransport(app=server.app)
-        with httpx.Client(transport=transport, base_url="http://localhost") as client:
-            assert client.post(BASE, json={"filename": "a", "total_size": 1}).status_code == 404
+    with ingest(tmp_path / "data") as server, wsgi_client(server.app) as client:
+        assert client.post(BASE, json={"filename": "a", "total_size": 1}).status_code == 404
 
 
 def asked_until_told(client):
