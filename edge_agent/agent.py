@@ -8,9 +8,9 @@ Which calls, in which order::
     agent.close()                            # lets go of files, even if `run` has raised
 
 Inside, `run` starts the reporter, the control socket, the link's watch and then the workers (watcher,
-sender, janitor, commands, enrolment; a watcher for each folder), and stops them in the opposite sense within five seconds: requests are broken
-off, farewells are said, the store is closed last. Makes no part (`parts`) and
-decides nothing about uploads.
+sender, janitor, commands, enrolment; a watcher for each folder), and stops them in the opposite sense
+within five seconds: requests are broken off, farewells are said, the store is closed last. Makes no
+part (`parts`) and decides nothing about uploads.
 
 Not supported: `run` twice, two agents on one `state_dir`; what `settings_reload` lists as needing a
 restart is not changed by a reload.

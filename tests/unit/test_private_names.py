@@ -28,6 +28,7 @@ REACHES = {
     },
     "contract/storage/test_two_services.py": {
         "_begin_verifying": FAULT,
+        "_completion": FAULT,
         "_held": FAULT,
         "_leases": FAULT,
     },
