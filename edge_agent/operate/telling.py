@@ -11,10 +11,12 @@ from edge_agent.base.settings import AgentSettings
 from edge_agent.net.link_monitor import LinkMonitor
 from edge_agent.net.way import Way
 from edge_agent.operate.agent_commands import AgentCommands
+from edge_agent.report.broker_services import BrokerServices
 from edge_agent.report.host_facts import host_facts
 from edge_agent.report.own_run import OwnRun
 from edge_agent.report.reporter import Reporter
 from edge_agent.report.state_document import StateDocuments
+from edge_agent.report.timing import Timing
 from edge_agent.send.report_wiring import make_server_reports
 from edge_agent.store.recordings import Store
 from edge_host.version import own_version
@@ -42,13 +44,16 @@ class Telling:
             return {"version": own_version(), "host": host_facts(), **commands.about()}
 
         self.reporter = Reporter(
-            settings.mqtt,
-            run,
-            store,
+            BrokerServices(
+                settings.mqtt,
+                run,
+                store,
+                activity,
+                clock,
+                jitter=secrets.SystemRandom().random,
+                timing=Timing(interval_s=settings.mqtt.state_interval_seconds),
+            ),
             snapshot=snapshots,
-            activity=activity,
-            clock=clock,
-            jitter=secrets.SystemRandom().random,
             about=about,
             port=commands.port,
         )

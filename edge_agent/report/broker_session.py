@@ -11,12 +11,10 @@ from typing import Any, Final
 
 import structlog
 
-from edge_agent.base.activity import Activity
-from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StoreError
 from edge_agent.base.reasons import ProblemCode
-from edge_agent.base.settings import MqttSettings
 from edge_agent.report.broker_login import BrokerError, read_login
+from edge_agent.report.broker_services import BrokerServices
 from edge_agent.report.fallback import fallback_note, remembers_fallback
 from edge_agent.report.heard import (
     LOGIN_REFUSED,
@@ -31,10 +29,8 @@ from edge_agent.report.heard import (
 )
 from edge_agent.report.heard_queue import HeardQueue
 from edge_agent.report.mqtt_client import MqttClient
-from edge_agent.report.own_run import OwnRun
 from edge_agent.report.payloads import Topics, encode, offline
-from edge_agent.report.timing import Timing, reconnect_wait_s
-from edge_agent.store.recordings import Store
+from edge_agent.report.timing import reconnect_wait_s
 
 _FALLBACK: Final = "mqtt.fallback"
 _SESSION: Final = "mqtt.session"
@@ -50,27 +46,18 @@ log = structlog.get_logger(__name__)
 class BrokerSession:
     """At most one session at a time. Used by one thread, but for what sessions hear."""
 
-    def __init__(
-        self,
-        settings: MqttSettings,
-        run: OwnRun,
-        store: Store,
-        *,
-        activity: Activity,
-        clock: Clock,
-        jitter: Callable[[], float],
-        timing: Timing,
-        wake: Callable[[], None],
-    ) -> None:
+    def __init__(self, services: BrokerServices, *, wake: Callable[[], None]) -> None:
+        """Prepare; *wake* is called, from any thread, when there is something to hear."""
+        run, settings = services.run, services.settings
         self._settings = settings
         self._client_id = f"edgeup-{run.device_id}"
         self._status_topic = Topics.of(settings.topic_prefix, run.device_id).status
-        self._store = store
-        self._activity = activity
-        self._clock = clock
+        self._store = services.store
+        self._activity = services.activity
+        self._clock = services.clock
         self._run = run
-        self._jitter = jitter
-        self._timing = timing
+        self._jitter = services.jitter
+        self._timing = services.timing
         self._wake = wake
         self._heard = HeardQueue()
         self._session: MqttClient | None = None

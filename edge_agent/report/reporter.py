@@ -15,14 +15,12 @@ from typing import Any
 
 import structlog
 
-from edge_agent.base.activity import Activity
-from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StoreError
 from edge_agent.base.reasons import ProblemCode
-from edge_agent.base.settings import MqttSettings
 from edge_agent.report import payloads
 from edge_agent.report.broker_check import check_broker
 from edge_agent.report.broker_login import BrokerError
+from edge_agent.report.broker_services import BrokerServices
 from edge_agent.report.broker_session import BrokerSession
 from edge_agent.report.command_port import CommandPort
 from edge_agent.report.command_traffic import CommandTraffic
@@ -39,13 +37,10 @@ from edge_agent.report.heard import (
 )
 from edge_agent.report.introduction import Introduction
 from edge_agent.report.outgoing import Outgoing, problem_of, refusal_of
-from edge_agent.report.own_run import OwnRun
 from edge_agent.report.own_status import OwnStatus
 from edge_agent.report.payloads import Topics
 from edge_agent.report.refusals import Refusals
 from edge_agent.report.state_telling import StateTelling
-from edge_agent.report.timing import Timing
-from edge_agent.store.recordings import Store
 
 __all__ = ["BrokerError", "Reporter", "check_broker"]
 
@@ -57,40 +52,35 @@ class Reporter:
 
     def __init__(
         self,
-        settings: MqttSettings,
-        run: OwnRun,
-        store: Store,
+        services: BrokerServices,
         *,
         snapshot: Callable[[], Mapping[str, Any]],
-        activity: Activity,
-        clock: Clock,
-        jitter: Callable[[], float],
         about: Callable[[], Mapping[str, Any]] = dict,
         port: CommandPort | None = None,
-        timing: Timing | None = None,
     ) -> None:
         """Prepare; nothing touches the network before the first `step` after `start`.
 
         Args:
-            settings: with ``url`` None every method does nothing.
+            services: with a ``url`` of None in their settings, every method does nothing.
             snapshot: makes the ``state`` document; called from `step` only.
-            jitter: a draw from ``[0, 1)``; the caller owns the randomness.
             about: what the ``info`` message says beside the device and the boot: no secret, no path.
             port: who decides commands; None: none are taken.
         """
         self.wake_runner: Callable[[], None] = _nobody
         """Called, from any thread, when `step` has something to do: the runner sets it."""
+        settings, run, clock = services.settings, services.run, services.clock
         self._is_wanted = settings.url is not None
         self._is_running = False
-        self._store = store
-        self._activity = activity
         self._clock = clock
         self._run = run
-        self._timing = timing or Timing(interval_s=settings.state_interval_seconds)
+        self._timing = services.timing
         self._topics = Topics.of(settings.topic_prefix, run.device_id)
         self._about = about
-        self._connection = self._new_session(settings, jitter)
-        self._refusals = Refusals(activity)
+        self._connection = BrokerSession(
+            services,
+            wake=lambda: self.wake_runner(),  # noqa: PLW0108 - the runner sets it later
+        )
+        self._refusals = Refusals(services.activity)
         self._outgoing = Outgoing(self._connection, self._refusals)
         self._status = OwnStatus(
             self._connection,
@@ -102,7 +92,7 @@ class Reporter:
             timing=self._timing,
         )
         self._events = EventOffer(
-            store.outbox,
+            services.store.outbox,
             self._outgoing,
             self._refusals,
             topic=self._topics.event,
@@ -122,25 +112,13 @@ class Reporter:
             settings.home_assistant,
             device_id=run.device_id,
             info=self._info,
-            jitter=jitter,
+            jitter=services.jitter,
         )
         self._asked: dict[int, str] = {}
         """Packet id -> topic, of what we have subscribed to and have no answer for."""
         self._is_rebirth_due = False
         self._state = StateTelling(
             self._outgoing, snapshot, topic=self._topics.state, timing=self._timing
-        )
-
-    def _new_session(self, settings: MqttSettings, jitter: Callable[[], float]) -> BrokerSession:
-        return BrokerSession(
-            settings,
-            self._run,
-            self._store,
-            activity=self._activity,
-            clock=self._clock,
-            jitter=jitter,
-            timing=self._timing,
-            wake=lambda: self.wake_runner(),  # noqa: PLW0108 - the runner sets it later
         )
 
     def _info(self) -> dict[str, Any]:

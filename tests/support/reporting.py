@@ -13,6 +13,7 @@ from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock, SystemClock
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import MqttSettings
+from edge_agent.report.broker_services import BrokerServices
 from edge_agent.report.command_port import CommandPort
 from edge_agent.report.own_run import OwnRun
 from edge_agent.report.reporter import Reporter
@@ -71,16 +72,18 @@ class Reporting:
         self.about = dict(ABOUT)
         self.settings = MqttSettings(url=url, **settings)
         self.reporter = Reporter(
-            self.settings,
-            OwnRun(device_id, boot_id, run_id=secrets.token_hex(8)),
-            self.store,
+            BrokerServices(
+                self.settings,
+                OwnRun(device_id, boot_id, run_id=secrets.token_hex(8)),
+                self.store,
+                self.activity,
+                self.clock,
+                jitter=random.Random(7).random if jitter is None else lambda: jitter,
+                timing=timing,
+            ),
             snapshot=lambda: self.state,
-            activity=self.activity,
-            clock=self.clock,
-            jitter=random.Random(7).random if jitter is None else lambda: jitter,
             about=lambda: self.about,
             port=port,
-            timing=timing,
         )
         self._woken = threading.Event()
         self.reporter.wake_runner = self._woken.set

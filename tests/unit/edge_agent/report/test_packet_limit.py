@@ -15,6 +15,7 @@ from edge_agent.base.activity import Activity
 from edge_agent.base.clock import SystemClock
 from edge_agent.base.settings import MqttSettings
 from edge_agent.report.broker_login import read_login
+from edge_agent.report.broker_services import BrokerServices
 from edge_agent.report.broker_session import BrokerSession
 from edge_agent.report.heard import Connected, Ended, Reached, Received
 from edge_agent.report.heard_queue import MAX_UNREAD_BYTES, cost
@@ -190,13 +191,15 @@ def test_a_flood_that_nobody_has_read_yet_is_not_kept(tmp_path):
     woken = threading.Semaphore(0)
     with broker(CONNACK, A_MESSAGE * 1000, stays_open=False) as (port, _):
         session = BrokerSession(
-            MqttSettings(url=f"mqtt://127.0.0.1:{port}"),
-            OwnRun("d", "b", "r"),
-            store,
-            activity=Activity(),
-            clock=clock,
-            jitter=lambda: 0.5,
-            timing=Timing(),
+            BrokerServices(
+                MqttSettings(url=f"mqtt://127.0.0.1:{port}"),
+                OwnRun("d", "b", "r"),
+                store,
+                Activity(),
+                clock,
+                jitter=lambda: 0.5,
+                timing=Timing(),
+            ),
             wake=woken.release,
         )
         assert list(session.listen(clock.now_s())) == []
