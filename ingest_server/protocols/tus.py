@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
-from typing import NoReturn
 
 import falcon
 
 from ingest_server.core.errors import Refused
-from ingest_server.core.record import State, UploadRecord
-from ingest_server.protocols.requests import device_of, known_id, url_parts
+from ingest_server.core.record import State
+from ingest_server.protocols import tus_final
+from ingest_server.protocols.requests import device_of, known_id
 from ingest_server.protocols.resumable import (
     DONE,
-    PATH,
     PROTOCOL,
     TUS,
     DialectRefused,
@@ -31,6 +30,7 @@ from ingest_server.protocols.resumable import (
 )
 from ingest_server.protocols.tus_request import (
     ALGORITHMS,
+    CHECKSUM_MISMATCH,
     CONCAT,
     RAW_METADATA,
     VERSION,
@@ -38,6 +38,7 @@ from ingest_server.protocols.tus_request import (
     check_version,
     checksum_of,
     length_to_be,
+    mismatched,
     number_of,
     to_create,
 )
@@ -48,9 +49,6 @@ EXTENSIONS = (
     "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination,"
     "concatenation"
 )
-CHECKSUM_MISMATCH = "460 Checksum Mismatch"
-
-MAX_PARTS = 1000
 
 
 def options(resumable: Resumable, resp: falcon.Response) -> None:
@@ -71,8 +69,8 @@ def create(resumable: Resumable, req: falcon.Request, resp: falcon.Response) -> 
     """
     check_version(req, resp)
     concat = req.get_header("Upload-Concat") or ""
-    if concat.startswith("final;"):
-        _create_final(resumable, req, resp, concat)
+    if tus_final.is_named(concat):
+        tus_final.create(resumable, req, resp, concat)
         return
     if concat not in {"", "partial"}:
         raise Refused("malformed-request", "Upload-Concat is neither 'partial' nor 'final;URL ...'")
@@ -102,15 +100,18 @@ def create(resumable: Resumable, req: falcon.Request, resp: falcon.Response) -> 
 def head(resumable: Resumable, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
     check_version(req, resp)
     device = device_of(req)
-    status = resumable.go_on(device, resumable.receiver.take_over(device, known_id(upload_id)))
-    record = resumable.receiver.records.find(device, upload_id)
+    record = resumable.receiver.records.find(device, known_id(upload_id))
+    if tus_final.is_final(record):  # nobody sends its bytes
+        status = tus_final.look_after(resumable, device, record)
+    else:
+        status = resumable.go_on(device, resumable.receiver.take_over(device, upload_id))
     if record.metadata.get(PROTOCOL) == TUS:
         # The request with the last byte may have died before it could finish.
         status = _finish_if_whole(resumable, req, resp, status)
     concat = record.metadata.get(CONCAT)
     if concat is not None:
         resp.set_header("Upload-Concat", concat)
-    if not _is_final(record) or offset_of(status) == status.length:
+    if not tus_final.is_final(record) or offset_of(status) == status.length:
         resp.set_header(headers.UPLOAD_OFFSET, str(offset_of(status)))
     if status.length is None:
         resp.set_header("Upload-Defer-Length", "1")
@@ -140,7 +141,7 @@ def patch(resumable: Resumable, req: falcon.Request, resp: falcon.Response, uplo
         raise Refused("malformed-request", "send Upload-Offset: where the body begins")
     checksum = checksum_of(req)
     record = resumable.receiver.records.find(device, known_id(upload_id))
-    if _is_final(record):
+    if tus_final.is_final(record):
         raise DialectRefused("forbidden", "a final upload takes no bytes", status="403 Forbidden")
     status = resumable.go_on(device, resumable.receiver.status(device, upload_id))
     offset = offset_of(status)
@@ -183,74 +184,6 @@ def _with_length(resumable: Resumable, req: falcon.Request, status: UploadStatus
     return resumable.receiver.status(device_of(req), status.id)
 
 
-def _create_final(
-    resumable: Resumable, req: falcon.Request, resp: falcon.Response, concat: str
-) -> None:
-    for name in (headers.UPLOAD_LENGTH, "Upload-Defer-Length"):
-        if req.get_header(name) is not None:
-            raise Refused("malformed-request", f"a final upload has no {name}: it is the sum")
-    if content_of(req).length != 0:
-        raise Refused("malformed-request", "a final upload has no body")
-    device = device_of(req)
-    parts = _parts(resumable, device, concat)
-    wanted = to_create(req, sum(part.length or 0 for part in parts), concat)
-    resumable.refuse_undigested(wanted, "send it as the metadata sha256")
-    status, is_new = resumable.create(req, wanted)
-    record = resumable.receiver.records.find(device, status.id)
-    if record.metadata.get(CONCAT) != concat:
-        raise Refused("idempotency-key-reused", "the key was used with other parts")
-    set_created(resp, resumable.url(req, status.id))
-    if status.state == State.OPEN:
-        try:
-            resumable.receiver.concatenation.fill(device, status.id, [part.id for part in parts])
-        except Refused as refused:
-            if is_new and refused.code == "too-large":
-                resumable.drop(device, status.id)
-                resp.delete_header("Location")
-            raise
-        status = resumable.receiver.status(device, status.id)
-    _finish_if_whole(resumable, req, resp, status)
-    for part in parts:
-        with suppress(Refused):
-            resumable.receiver.expiry.soon(device, part.id, resumable.reuse_s)
-
-
-def _parts(resumable: Resumable, device: str | None, concat: str) -> list[UploadRecord]:
-    urls = concat.removeprefix("final;").split()
-    if not 1 <= len(urls) <= MAX_PARTS:
-        detail = f"a final upload is made of 1 to {MAX_PARTS} partial ones"
-        raise Refused("malformed-request", detail)
-    found = []
-    for url in urls:
-        folder, _, upload_id = url_parts(url)[1].rpartition("/")
-        if folder != PATH and not folder.endswith(PATH):
-            raise Refused("malformed-request", f"{url[:80]!r} is no upload of this server")
-        try:
-            status = resumable.receiver.status(device, upload_id)
-            record = resumable.receiver.records.find(device, upload_id)
-        except Refused as refused:
-            if refused.problem.retryable:
-                raise
-            detail = f"the part {upload_id[:40]!r} is not there: {refused.detail}"
-            raise DialectRefused(refused.code, detail, status="400 Bad Request") from refused
-        if record.metadata.get(CONCAT) != "partial":
-            raise Refused("malformed-request", f"{upload_id} is not a partial upload")
-        if status.length is None or status.received.prefix != status.length:
-            detail = f"the part {upload_id} is not whole yet"
-            raise DialectRefused("ranges-missing", detail, status="400 Bad Request")
-        found.append(record)
-    return found
-
-
-def ends_by_itself(record: UploadRecord) -> bool:
-    """Return whether the upload is complete with its last byte: all but parts of others are."""
-    return record.metadata.get(CONCAT) != "partial"
-
-
-def _is_final(record: UploadRecord) -> bool:
-    return record.metadata.get(CONCAT, "").startswith("final;")
-
-
 def _finish_if_whole(
     resumable: Resumable, req: falcon.Request, resp: falcon.Response, status: UploadStatus
 ) -> UploadStatus:
@@ -258,21 +191,13 @@ def _finish_if_whole(
     device = device_of(req)
     if status.state != State.OPEN or status.received.prefix != status.length:
         return status
-    if not ends_by_itself(resumable.receiver.records.find(device, status.id)):
+    if not tus_final.ends_by_itself(resumable.receiver.records.find(device, status.id)):
         return status
-    receipt = resumable.finish(device, status.id, status.length, _mismatched)
+    receipt = resumable.finish(device, status.id, status.length, mismatched)
     # Of a 201 it would be the digest of its own content, which is empty (RFC 9530, 3).
     if receipt is not None and req.method != "POST":
         resp.set_header("Repr-Digest", str(receipt.digest))
     return resumable.receiver.status(device, status.id)
-
-
-def _mismatched(detail: str) -> NoReturn:
-    raise DialectRefused(
-        "digest-mismatch",
-        f"{detail}; the upload has ended, send the file again as a new one",
-        status=CHECKSUM_MISMATCH,
-    )
 
 
 @contextmanager

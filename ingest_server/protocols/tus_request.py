@@ -9,6 +9,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
+from typing import NoReturn
 
 import falcon
 
@@ -33,6 +34,8 @@ VERSION = "1.0.0"
 RESUMABLE = "Tus-Resumable"
 ALGORITHMS = ("sha1", "sha256", "md5")
 CONTENT_TYPE = "application/offset+octet-stream"
+
+CHECKSUM_MISMATCH = "460 Checksum Mismatch"
 
 RAW_METADATA = "tus-metadata"
 CONCAT = "tus-concat"
@@ -119,6 +122,15 @@ def checksum_of(req: falcon.Request) -> Checksum | None:
     if not value:
         raise Refused("malformed-request", "Upload-Checksum is not ALGORITHM BASE64")
     return Checksum(algorithm, value)
+
+
+def mismatched(detail: str) -> NoReturn:
+    """Raise what the client of a whole file is told that is not what its digest says."""
+    raise DialectRefused(
+        "digest-mismatch",
+        f"{detail}; the upload has ended, send the file again as a new one",
+        status=CHECKSUM_MISMATCH,
+    )
 
 
 def parse_metadata(text: str) -> dict[str, bytes]:

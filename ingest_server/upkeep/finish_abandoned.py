@@ -2,9 +2,10 @@
 
 Where a protocol has a request that completes, its client sends that again. Where the last byte is
 all there is, nobody may ever ask again: the client has sent everything, and the server died, or its
-disk failed, before it could complete the upload. So a start looks for such uploads, and each hour
-does, and completes them one after the other, beside the requests. Of any protocol it goes on with
-what was about to be published: that was verified and decided.
+disk failed, before it could complete the upload; or before it had put a file of tus together from its
+parts. So a start looks for such uploads, and each hour does, and completes them one after the other,
+beside the requests. Of any protocol it goes on with what was about to be published: that was verified
+and decided.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from collections.abc import Sequence
 
 import structlog
 
+from edge_host.clock import SystemClock
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
-from ingest_server.protocols import ietf, tus
+from ingest_server.protocols import ietf, tus_final
 from ingest_server.protocols.compat import django_init
 from ingest_server.protocols.compat.dialect import CompatSettings, DialectAnswer, DialectUploads
-from ingest_server.protocols.resumable import IETF, PROTOCOL, TUS
+from ingest_server.protocols.resumable import IETF, PROTOCOL, TUS, Resumable
 from ingest_server.uploads.pending import Pending
 from ingest_server.uploads.service import UploadService
 from upload_protocol.messages import CompleteRequest
@@ -37,6 +39,7 @@ class AbandonedUploads:
     def __init__(self, receiver: UploadService, settings: CompatSettings) -> None:
         self._receiver = receiver
         self._django_init = DialectUploads(DJANGO_INIT, receiver, settings)
+        self._resumable = Resumable(receiver, SystemClock())
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         # Not looked at again before the next start: each look may read a large file.
@@ -87,9 +90,10 @@ class AbandonedUploads:
     def _is_due(self, record: UploadRecord) -> bool:
         if record.state is State.PUBLISHING:
             return True
+        has_all = record.received.prefix == record.length or tus_final.is_unfilled(record)
         return (
             record.metadata.get(PROTOCOL) in _PROTOCOLS
-            and record.received.prefix == record.length
+            and has_all
             and record.id not in self._refused
         )
 
@@ -119,7 +123,9 @@ class AbandonedUploads:
         """Complete the upload if its client has said all that it has to say."""
         protocol = record.metadata.get(PROTOCOL)
         is_decided = record.state is State.PUBLISHING
-        if is_decided or (protocol == TUS and tus.ends_by_itself(record)):
+        if tus_final.is_unfilled(record):
+            tus_final.put_together(self._resumable, record, wait_s=LOOK_EVERY_S)
+        elif is_decided or (protocol == TUS and tus_final.ends_by_itself(record)):
             self._complete(record)
         elif protocol == IETF:
             if ietf.was_to_end(record, self._receiver.records.notes(record.id)):

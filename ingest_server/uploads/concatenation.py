@@ -71,9 +71,14 @@ class Concatenation:
                         raise Refused("ranges-missing", f"the upload {source} is not whole yet")
                     if found.length:
                         where = ByteRange(start, start + found.length)
-                        self._copy(source, upload_id, where, partial(progress.is_at, number))
+                        self._copy(source, upload_id, where, partial(self._go_on, progress, number))
                     start += found.length
                     progress.is_at(number)
+            except Refused as refused:
+                if refused.code == "superseded":
+                    # Another service copies the rest, and has seen it counted.
+                    progress.is_at(len(sources))
+                raise
             finally:
                 if progress.begun < len(sources):
                     with suppress(Refused):  # why it failed is what counts
@@ -81,10 +86,19 @@ class Concatenation:
                             lambda rows: _uncount(rows, upload_id, sources, progress.begun)
                         )
 
+    def _go_on(self, progress: _Progress, number: int) -> None:
+        """Note that a piece of a source is about to be copied.
+
+        Raises:
+            Refused: the server stops.
+        """
+        self._store.refuse_when_stopping()
+        progress.is_at(number)
+
     def _copy(
         self, source: str, upload_id: str, where: ByteRange, begin: Callable[[], None]
     ) -> None:
-        """Copy what is missing; *begin* is called before anything is written."""
+        """Copy what is missing; *begin* is called before each piece is written."""
         record = self._store.find(None, upload_id)
         with self._store.live.hold(upload_id) as live, disk_refusals():
             part = self._store.blobs.open_part(source)

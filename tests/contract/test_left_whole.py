@@ -91,6 +91,25 @@ def metadata(**pairs) -> str:
     )
 
 
+def test_a_file_of_tus_that_was_not_put_together_is(tmp_path):
+    with serving(tmp_path) as (server, client):
+        urls = [
+            client.post(
+                "/files/",
+                content=piece,
+                headers={**TUS_BYTES, "Upload-Length": str(len(piece)), "Upload-Concat": "partial"},
+            ).headers["Location"]
+            for piece in (DATA[:9], DATA[9:])
+        ]
+        server.receiver.concatenation.fill = dying
+        with pytest.raises(PowerCut):
+            client.post("/files/", headers={**TUS, "Upload-Concat": f"final;{' '.join(urls)}"})
+        assert published(server) == []
+
+    with started_again(tmp_path) as (server, _):
+        assert published(server) == [DATA]
+
+
 def tus_in_one_request(client, **headers):
     headers = {**TUS_BYTES, "Upload-Length": LENGTH, **headers}
     client.post("/files/", content=DATA, headers=headers)

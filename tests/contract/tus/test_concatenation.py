@@ -1,12 +1,18 @@
 """tus: files made of parts that came as uploads of their own."""
 
 import hashlib
+import threading
+from contextlib import contextmanager
 
 import httpx
 import pytest
 
+from ingest_server.core.errors import Refused
+from ingest_server.storage.memory.state import MemoryState
+from tests.support.faulty_blobs import FaultyMemory, failing
 from tests.support.ingest import ingest
 from tests.support.plain import wsgi_client
+from tests.support.processes import wait_for
 from tests.support.tus_client import DATA, final, head, made, metadata, patch, published
 
 
@@ -78,6 +84,59 @@ def test_the_same_final_upload_asked_for_again_is_copied_and_counted_once(client
     assert {one.status_code for one in answers} == {201}
     assert len({one.headers["Location"] for one in answers}) == 1
     assert published(server) == {"unnamed": b"abc" * 4}
+
+
+@contextmanager
+def serving_with(blobs):
+    """Serve with a store that a test can hold up, to clients that are told at once what takes longer."""
+    with ingest(stores=(MemoryState(), blobs), verify_wait_s=0.05) as server:
+        transport = httpx.WSGITransport(app=server.app)
+        with httpx.Client(transport=transport, base_url="http://localhost") as client:
+            yield server, client
+
+
+def test_a_copy_that_outlasts_its_answer_goes_on_once_and_tells_no_offset_meanwhile():
+    blobs, go_on = FaultyMemory(), threading.Event()
+    key = {"Idempotency_Key": "0123456789abcdef"}
+    with serving_with(blobs) as (server, client):
+        urls = parts(client, DATA[:10], DATA[10:])
+        blobs.fail["open"] = lambda: None if go_on.wait(60) else None
+        try:
+            answers = [final(client, urls, **key) for _ in range(3)]
+            url = answers[0].headers["Location"]
+            looks = [head(client, url) for _ in range(3)]
+            is_visible = published(server) != {}
+        finally:
+            go_on.set()
+        wait_for(lambda: published(server), "it is put together")
+        found = wait_for(
+            lambda: (one := head(client, url)).headers.get("Upload-Offset") and one, "HEAD knows"
+        )
+
+    assert [one.status_code for one in answers] == [201] * 3
+    assert {one.headers["Location"] for one in answers} == {url}
+    assert [one.status_code for one in looks] == [200] * 3
+    assert not any("Upload-Offset" in one.headers for one in looks)
+    assert {one.headers["Upload-Length"] for one in looks} == {str(len(DATA))}
+    assert not is_visible
+    assert found.headers["Upload-Offset"] == str(len(DATA))
+    assert blobs.seen.count("copy") == 2
+
+
+def test_a_copy_that_failed_is_gone_on_with_by_whoever_asks():
+    blobs = FaultyMemory()
+    with serving_with(blobs) as (server, client):
+        urls = parts(client, DATA[:10], DATA[10:])
+        blobs.fail["copy"] = failing(Refused("storage-failed", "the disk is away"), after=1)
+        refused = final(client, urls)
+        del blobs.fail["copy"]
+
+        url = refused.headers["Location"]
+        wait_for(lambda: head(client, url).headers.get("Upload-Offset"), "it is put together")
+
+        assert refused.status_code == 500
+        assert published(server) == {"unnamed": DATA}
+        assert blobs.seen.count("copy") == 3
 
 
 def test_a_final_upload_takes_no_bytes(client):

@@ -9,7 +9,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.uploads import copying
 from ingest_server.uploads.concatenation import MAX_COPIES
 from tests.support.core_site import BytesBody, CoreSite, HangingBody, InThread, Memory
-from tests.support.faulty_blobs import FaultyMemory
+from tests.support.faulty_blobs import FaultyMemory, failing
 
 
 class Small(CoreSite):
@@ -146,6 +146,37 @@ def test_a_copy_of_which_a_byte_was_written_counts_however_it_ended(monkeypatch,
     site.receiver.concatenation.fill("cam", site.create("other", 150 * len(more)), more)
     with pytest.raises(Refused, match=r"too-large: .* would be copied"):
         site.receiver.concatenation.fill("cam", site.create("more", 150), [source])
+    site.stop()
+
+
+def test_what_another_service_goes_on_to_copy_stays_counted():
+    site = Small(room=10_000)
+    first, second = (site.create(name, 150) for name in ("first", "second"))
+    for source in (first, second):
+        site.put(source, 0, b"x" * 150)
+    site.disk.fail["copy"] = failing(Refused("superseded", "another replica copies these bytes"))
+    with pytest.raises(Refused, match="superseded"):
+        site.receiver.concatenation.fill("cam", site.create("whole", 300), [first, second])
+    del site.disk.fail["copy"]
+
+    site.receiver.concatenation.fill("cam", site.create("more", 450), [second] * 3)
+
+    with pytest.raises(Refused, match=r"too-large: .* would be copied 5 times"):
+        site.receiver.concatenation.fill("cam", site.create("another", 150), [second])
+    site.stop()
+
+
+def test_a_stop_ends_a_concatenation_before_its_next_piece(monkeypatch):
+    monkeypatch.setattr(copying, "COPY_BYTES", 100)
+    site = Small(room=10_000)
+    source, upload = site.create("part", 150), site.create("whole", 600)
+    site.put(source, 0, b"x" * 150)
+    site.disk.fail["copy"] = site.store.stopping.set
+
+    with pytest.raises(Refused, match="stopping"):
+        site.receiver.concatenation.fill("cam", upload, [source] * 4)
+
+    assert site.received(upload) == [[0, 100]]
     site.stop()
 
 
