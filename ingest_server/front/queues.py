@@ -35,7 +35,7 @@ from ingest_server.front.admission import (
     cost_of,
 )
 from ingest_server.front.pacing import Pacing
-from ingest_server.front.request_head import RequestHead
+from ingest_server.front.request_head import IDENTITY, RequestHead
 
 T = TypeVar("T")
 
@@ -46,9 +46,6 @@ MOST_KNOWN = 16384
 
 PACED = frozenset({Cost.CONTROL, Cost.SMALL, Cost.LIGHT, Cost.READING})
 """What computes more than it waits for its peer."""
-
-_OF_PROXY = (b"X-Client-Verify", b"X-Client-Dn", b"X-Proxy-Secret")
-"""What a proxy says about whose certificate it has checked."""
 
 
 class KnownDevices:
@@ -269,7 +266,7 @@ def _credential(head: RequestHead, peer: str, certificate: str | None) -> bytes:
     counts only without a token: it would be for the client to vary else.
     """
     words = head.headers.get(b"Authorization", b"").split()
-    said = [head.headers.get(field, b"") for field in _OF_PROXY]
+    said = [head.headers.get(field, b"") for field in IDENTITY]
     shown = [b"token", words[-1]] if words else [b"proxy", peer.encode(), *said]
     shown.append((certificate or "").encode())
     return hashlib.blake2b(b"\0".join(shown), digest_size=16).digest()

@@ -29,6 +29,10 @@ _HEADER = re.compile(rb"([!#$%&'*+.^`|~0-9A-Za-z-]+):([\x21-\x7e\x80-\xff \t]*)\
 
 _METHOD_OVERRIDE = METHOD_OVERRIDE.title().encode("ascii")
 
+IDENTITY = (b"X-Client-Verify", b"X-Client-Dn", b"X-Proxy-Secret")
+"""What a proxy says about whose certificate it has checked. Behind one that adds to what its client sent,
+instead of replacing it, the client's own words would come first."""
+
 _ONCE = frozenset(
     {
         b"Authorization",
@@ -40,6 +44,7 @@ _ONCE = frozenset(
         b"Host",
         b"Idempotency-Key",
         b"Transfer-Encoding",
+        *IDENTITY,
     }
 )
 """Fields that must not be repeated: joined or chosen from, they would mean something else."""

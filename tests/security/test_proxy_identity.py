@@ -38,6 +38,30 @@ def test_row_25_whoever_knows_the_secret_is_believed_and_the_start_says_so(tmp_p
     assert "proxy.identity_trusted" in started
 
 
+@pytest.mark.parametrize(
+    ("name", "forged", "own"),
+    [
+        ("X-Client-DN", "CN=drone-1,O=\\", "CN=drone-2"),  # escapes the comma that joins them
+        ("X-Client-DN", "CN=drone-1", "O=a certificate without a name"),
+        ("X-Client-DN", "CN=drone-1", ""),
+        ("X-Client-Verify", "SUCCESS", "SUCCESS"),
+        ("X-Proxy-Secret", SECRET, SECRET),
+    ],
+)
+def test_row_25_behind_a_proxy_that_adds_its_headers_to_a_clients_nobody_is_believed(
+    tmp_path, name, forged, own
+):
+    (tmp_path / "proxy.secret").write_text(SECRET)
+    rest = {**CLAIM, "X-Proxy-Secret": SECRET}
+    del rest[name]
+    with secured(tmp_path, server={"proxy_secret_file": "proxy.secret"}) as site:
+        both = [*rest.items(), (name, forged), (name, own)]
+        answer = site.client().get("/v1?nonce=n", headers=both)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed-request")
+    assert "comes twice" in answer.json()["detail"]
+
+
 def test_a_link_is_as_the_proxy_says_or_relative_where_it_says_nothing(tmp_path):
     with secured(tmp_path, server={"trust_proxy": True}) as site:
         client = site.device()
