@@ -125,7 +125,11 @@ def checksum_of(req: falcon.Request) -> Checksum | None:
 
 
 def mismatched(detail: str) -> NoReturn:
-    """Raise what the client of a whole file is told that is not what its digest says."""
+    """Tell the client of a whole file that it is not what its digest says.
+
+    Raises:
+        DialectRefused: always.
+    """
     raise DialectRefused(
         "digest-mismatch",
         f"{detail}; the upload has ended, send the file again as a new one",
