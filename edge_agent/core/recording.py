@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import NamedTuple
 
 from edge_agent.core.groups import Role
@@ -11,20 +12,33 @@ from edge_agent.core.upload import State
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
-SOURCE_MISSING = "source-missing"
-"""Problem code of a recording whose file was gone before it was sent."""
 
-SOURCE_UNREADABLE = "source-unreadable"
+class FailureCode(StrEnum):
+    """Why a recording is kept for a person; the words are part of the public ``file.failed`` event."""
+
+    SOURCE_MISSING = "source-missing"
+    """Its file was gone before it was sent."""
+    SOURCE_UNREADABLE = "source-unreadable"
+    CHECKSUM = "checksum"
+    TOO_LARGE = "too-large"
+    INVALID_NAME = "invalid-name"
+    UPLOAD_REFUSED = "upload-refused"
+    CANCELLED = "cancelled"
+    """An operator does not want it to be sent: tried again on a person's word alone."""
+    RECEIPT_VOID = "receipt-void"
+    """The server does not stand by its receipt any more."""
+
+
+OF_THE_FILE = frozenset(
+    {FailureCode.TOO_LARGE, FailureCode.INVALID_NAME, FailureCode.UPLOAD_REFUSED}
+)
+"""What a server may say of a file, as it is: its own words for it."""
 
 SOURCE_CHANGED = "source-changed"
 """Of a verified recording whose file was written to before it was let go: that is another one now."""
 
 SOURCE_DELETED = "source-deleted"
 """Of a recording whose file was deleted while it was sent: it is open, and read to its end."""
-
-
-CANCELLED = "cancelled"
-"""Of a recording that an operator does not want to be sent: tried again on a person's word alone."""
 
 _NO_TIME_NS = -(2**63)
 

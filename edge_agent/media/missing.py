@@ -12,14 +12,14 @@ import structlog
 from edge_agent.base.activity import Activity
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.printable import printable
-from edge_agent.core.recording import SOURCE_MISSING, Recording
+from edge_agent.core.recording import FailureCode, Recording
 from edge_agent.core.upload import PENDING, Event, State
 from edge_agent.media import beneath
 from edge_agent.media.folder import Folder
 from edge_agent.media.rings import Rings, overwritten
 from edge_agent.media.scan import is_gone
 from edge_agent.media.stability_check import StabilityCheck
-from edge_agent.store.outbox import NewEvent
+from edge_agent.store.failed import file_failed
 from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
@@ -120,18 +120,11 @@ class MissingFiles:
             self._store.advance_all([overwritten(recording)])
             log.info("upload.overwritten", recording_id=recording.id, path=path)
             return
-        told = {
-            "file_id": recording.id,
-            "name": recording.name,
-            "code": SOURCE_MISSING,
-            "detail": detail,
-            "permanent": False,
-        }
         self._store.advance(
             recording,
             Event.SOURCE_VANISHED,
-            tell=[NewEvent("file.failed", told, subject=recording.id)],
-            problem=SOURCE_MISSING,
+            tell=[file_failed(recording, FailureCode.SOURCE_MISSING, detail, is_permanent=False)],
+            problem=FailureCode.SOURCE_MISSING,
             detail=detail,
         )
         self._activity.touch()

@@ -9,18 +9,15 @@ from collections.abc import Callable
 
 import structlog
 
-from edge_agent.core.recording import Recording
+from edge_agent.core.recording import FailureCode, Recording
 from edge_agent.core.retention import RECEIPT_TRUSTED_S, ReceiptAnswer, Standing
 from edge_agent.core.upload import Event
 from edge_agent.media.pending_removals import PendingRemovals
-from edge_agent.store.outbox import NewEvent
+from edge_agent.store.failed import file_failed
 from edge_agent.store.recordings import Store
 from upload_protocol.messages import Receipt
 
 log = structlog.get_logger()
-
-RECEIPT_VOID = "receipt-void"
-"""Problem code of a recording whose receipt the server does not stand by any more."""
 
 _ASK_AGAIN_S = 60.0
 
@@ -71,20 +68,14 @@ class OldReceipts:
 
     def _keep(self, recording: Recording, why: str) -> None:
         detail = f"verified, and the server does not hold it any more ({why}): it is kept here"
-        told = {
-            "file_id": recording.id,
-            "name": recording.name,
-            "code": RECEIPT_VOID,
-            "detail": detail,
-            "permanent": False,
-        }
+        code = FailureCode.RECEIPT_VOID
         self._store.advance(
             recording,
             Event.REJECTED,
-            problem=RECEIPT_VOID,
+            problem=code,
             detail=detail,
             delete_allowed=False,
-            tell=[NewEvent("file.failed", told, subject=recording.id)],
+            tell=[file_failed(recording, code, detail, is_permanent=False)],
         )
         self._pending.forget(recording.id)
-        log.error("upload.failed", recording_id=recording.id, code=RECEIPT_VOID, detail=detail)
+        log.error("upload.failed", recording_id=recording.id, code=code, detail=detail)

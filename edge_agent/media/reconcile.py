@@ -15,7 +15,7 @@ import structlog
 from edge_agent.base.activity import Activity
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.printable import printable
-from edge_agent.core.recording import SOURCE_CHANGED, SOURCE_MISSING, Found, Identity, Recording
+from edge_agent.core.recording import SOURCE_CHANGED, FailureCode, Found, Identity, Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.media import beneath
 from edge_agent.media.identity import identity_at
@@ -203,7 +203,7 @@ class Reconciler:
 
 def _was_missed(recording: Recording) -> bool:
     """Return whether its file was gone, so that it goes on when that is back."""
-    is_missing = recording.state is State.FAILED and recording.problem == SOURCE_MISSING
+    is_missing = recording.state is State.FAILED and recording.problem == FailureCode.SOURCE_MISSING
     return is_missing or recording.state is State.OVERWRITTEN
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from edge_agent.core.recording import CANCELLED, SOURCE_MISSING, SOURCE_UNREADABLE, Recording
+from edge_agent.core.recording import FailureCode, Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.store.moves import Move
 from edge_agent.store.recordings import Store
@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 _WAY = "way"
 _PAGE = 500
-_OF_THE_FILE = frozenset({SOURCE_MISSING, SOURCE_UNREADABLE})
+_AWAY = frozenset({FailureCode.SOURCE_MISSING, FailureCode.SOURCE_UNREADABLE})
 """Problems that end when the file is back, which the watcher notices; no server has said them."""
 
 ANEW: dict[str, Any] = {
@@ -53,7 +53,7 @@ def retry(store: Store, recordings: Iterable[Recording]) -> Retried:
         StoreError: none of them.
     """
     asked = [one for one in recordings if one.state is State.FAILED]
-    wanted = [one for one in asked if one.problem not in _OF_THE_FILE]
+    wanted = [one for one in asked if one.problem not in _AWAY]
     moved = store.advance_all([Move(one, Event.RETRIED, ANEW) for one in wanted])
     return Retried(len(moved), away=len(asked) - len(wanted))
 
@@ -96,7 +96,7 @@ def retry_on_new_way(store: Store, way: str) -> int:
     """
     if store.notes.get(_WAY) == way:
         return 0
-    retried = retry_all(store, spare=CANCELLED).retried
+    retried = retry_all(store, spare=FailureCode.CANCELLED).retried
     store.notes.put(_WAY, way)
     if retried:
         log.info("upload.retried", files=retried, reason="another server url, login or version")

@@ -16,7 +16,7 @@ from edge_agent.base.credentials import FOR_BROKER, FOR_SERVER, read_secret
 from edge_agent.base.errors import ConfigError, StaleRecordingError
 from edge_agent.base.settings import AgentSettings
 from edge_agent.core.command import Command
-from edge_agent.core.recording import CANCELLED, Recording
+from edge_agent.core.recording import FailureCode, Recording
 from edge_agent.core.redaction import redacted
 from edge_agent.core.upload import PENDING, Event, State
 from edge_agent.media.folders import Folders
@@ -31,7 +31,7 @@ from edge_agent.operate.command_handlers import (
 from edge_agent.send.enrolment import rotate
 from edge_agent.send.sender import Sender
 from edge_agent.send.wiring import hasty, make_transport
-from edge_agent.store.outbox import NewEvent
+from edge_agent.store.failed import file_failed
 from edge_agent.store.recordings import Store
 
 LOGS = "logs"
@@ -157,18 +157,11 @@ def _delete(path: Path) -> None:
 
 def _give_up(store: Store, recording: Recording) -> None:
     detail = "cancelled by an operator; edge-agent retry sends it after all"
-    told = {
-        "file_id": recording.id,
-        "name": recording.name,
-        "code": CANCELLED,
-        "detail": detail,
-        "permanent": True,
-    }
     store.advance(
         recording,
         Event.REJECTED,
-        tell=[NewEvent("file.failed", told, subject=recording.id)],
-        problem=CANCELLED,
+        tell=[file_failed(recording, FailureCode.CANCELLED, detail, is_permanent=True)],
+        problem=FailureCode.CANCELLED,
         detail=detail,
         upload_id=None,
         idempotency_key=None,

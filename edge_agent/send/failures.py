@@ -37,8 +37,7 @@ from edge_agent.core.left_out import Cause
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import (
     SOURCE_DELETED,
-    SOURCE_MISSING,
-    SOURCE_UNREADABLE,
+    FailureCode,
     Recording,
 )
 from edge_agent.core.upload import Event, State
@@ -52,6 +51,7 @@ from edge_agent.send.retries import Retries
 from edge_agent.send.upload_progress import UploadProgress
 from edge_agent.send.uploads_under_way import UploadsUnderWay
 from edge_agent.send.waits import SHORTEST_WAIT_S, Waits
+from edge_agent.store.failed import file_failed
 from edge_agent.store.recordings import NewEvent, Store
 
 log = structlog.get_logger()
@@ -143,7 +143,8 @@ class FailurePolicy:
             event = (
                 Event.SOURCE_VANISHED if isinstance(error, SourceVanishedError) else Event.REJECTED
             )
-            code = SOURCE_MISSING if event is Event.SOURCE_VANISHED else SOURCE_UNREADABLE
+            is_gone = event is Event.SOURCE_VANISHED
+            code = FailureCode.SOURCE_MISSING if is_gone else FailureCode.SOURCE_UNREADABLE
             self._fail(recording, event, code, str(error), permanent=False)
             return 0.0
         failures = self._retries.count(recording)
@@ -228,7 +229,8 @@ class FailurePolicy:
             case ConflictError():
                 return self._on_conflict(recording, progress, error, began_s)
             case RejectedError():
-                self._fail(recording, Event.REJECTED, error.code, str(error), permanent=True)
+                code = FailureCode(error.code)
+                self._fail(recording, Event.REJECTED, code, str(error), permanent=True)
                 return 0.0
             case ReceiptRefusedError():
                 return self._on_receipt_refused(recording, error)
@@ -335,7 +337,9 @@ class FailurePolicy:
         if progress.repairs >= _MAX_REPAIRS:
             self._activity.problem(ProblemCode.CHECKSUM, present=True)
             detail = f"after {_MAX_REPAIRS} repairs the server still holds other bytes: {error}"
-            self._fail(recording, Event.REJECTED, "checksum", detail, permanent=True, also=tell)
+            self._fail(
+                recording, Event.REJECTED, FailureCode.CHECKSUM, detail, permanent=True, also=tell
+            )
             return 0.0
         self._store.advance(recording, Event.DIGEST_MISMATCHED, digest=None, tell=tell)
         progress.begin_repair()
@@ -391,13 +395,13 @@ class FailurePolicy:
         self,
         recording: Recording,
         event: Event,
-        code: str,
+        code: FailureCode,
         detail: str,
         *,
         permanent: bool,
         also: list[NewEvent] | None = None,
     ) -> None:
-        told = {**self._named(recording), "code": code, "detail": detail, "permanent": permanent}
+        failed = file_failed(recording, code, detail, is_permanent=permanent)
         self._store.advance(
             recording,
             event,
@@ -405,7 +409,7 @@ class FailurePolicy:
             detail=detail,
             upload_id=None,
             idempotency_key=None,
-            tell=[*(also or []), NewEvent("file.failed", told, subject=recording.id)],
+            tell=[*(also or []), failed],
         )
         log.error("upload.failed", recording_id=recording.id, code=code, detail=detail)
         self._let_go(recording)

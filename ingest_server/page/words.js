@@ -86,7 +86,15 @@ const PROBLEMS = {
   duplicate_id: ['Another agent has the same device_id.', 'Give each device its own id: a copied card has two.'],
 }
 
-const WORKERS = { watcher_failed: 'finds', sender_failed: 'sends', janitor_failed: 'deletes', reporter_failed: 'reports', enrolment_failed: 'enrols' }
+const WORKERS = {
+  watcher_failed: 'finds',
+  sender_failed: 'sends',
+  janitor_failed: 'deletes',
+  reporter_failed: 'tells the broker',
+  commands_failed: 'goes on with commands',
+  enrolment_failed: 'enrols',
+  server_reports_failed: 'tells this server of it',
+}
 
 const FAILURES = {
   'source-missing': 'It was deleted or moved before it was sent. Put it back, and it is taken up again.',
@@ -95,6 +103,7 @@ const FAILURES = {
   'too-large': 'It is larger than the server takes. Raise [limits] max_length, then retry.',
   'invalid-name': 'The server takes no such name. Rename it on the device.',
   'upload-refused': 'The check of the server refuses it. Ask who runs that check; then retry.',
+  cancelled: 'An operator cancelled it. Retry sends it after all.',
   'receipt-void': 'The server holds it no more, and the device still does. Retry sends it again.',
 }
 

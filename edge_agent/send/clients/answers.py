@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from types import MappingProxyType
 
+from edge_agent.core.recording import OF_THE_FILE
+
 
 class About(Enum):
     """Whom an answer concerns."""
@@ -32,7 +34,7 @@ class About(Enum):
 
 
 _TABLE = {
-    About.FILE: ("too-large", "invalid-name", "upload-refused"),
+    About.FILE: tuple(OF_THE_FILE),
     About.BODY: ("superseded", "request-timeout", "body-truncated", "content-digest-mismatch"),
     About.UPLOAD: (
         "not-open",

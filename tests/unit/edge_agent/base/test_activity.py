@@ -1,7 +1,5 @@
 """The board that workers write on."""
 
-from pathlib import Path
-
 import pytest
 
 from edge_agent.base.activity import Activity
@@ -65,9 +63,3 @@ def test_what_is_sent_can_be_read(activity):
     activity.sending(current, rate_bytes_per_s=2.5, eta_s=1.2)
 
     assert (activity.current, activity.rate_bytes_per_s, activity.eta_s) == (current, 2.5, 1.2)
-
-
-def test_each_problem_has_its_line_in_the_docs():
-    page = Path("docs/mqtt.md").read_text(encoding="utf-8")
-
-    assert [code for code in ProblemCode if f"| `{code}` |" not in page] == []

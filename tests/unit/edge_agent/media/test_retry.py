@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_agent.core.recording import SOURCE_MISSING
+from edge_agent.core.recording import FailureCode
 from edge_agent.core.upload import Event, State
 from edge_agent.media.retry import Retried, retry_all, retry_named, retry_on_new_way
 from tests.support.lane import scene
@@ -31,7 +31,7 @@ def test_a_recording_that_is_tried_again_remembers_nothing_of_what_failed(lane):
 
 
 def test_of_what_is_named_only_failed_recordings_are_tried_again(lane):
-    refused, away = failed(lane, "a.mp4"), failed(lane, "b.mp4", SOURCE_MISSING)
+    refused, away = failed(lane, "a.mp4"), failed(lane, "b.mp4", FailureCode.SOURCE_MISSING)
     waiting = lane.record("c.mp4", b"x")
 
     done = retry_named(lane.store, [refused.id, away.id, waiting.id, "nothing"])

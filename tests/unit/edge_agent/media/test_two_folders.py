@@ -7,7 +7,7 @@ import pytest
 
 from edge_agent.base.reasons import Reason
 from edge_agent.base.view import Wait
-from edge_agent.core.recording import SOURCE_MISSING, Share
+from edge_agent.core.recording import FailureCode, Share
 from edge_agent.core.upload import Event, State
 from edge_agent.media.identity import identity_at
 from edge_agent.store.recordings import Found, Store
@@ -117,7 +117,7 @@ def test_one_that_lies_in_neither_is_missed_once_the_other_was_looked_through(tw
     two.front.settle()
 
     assert missed is State.STABLE
-    assert two.front.only().problem == SOURCE_MISSING
+    assert two.front.only().problem == FailureCode.SOURCE_MISSING
 
 
 def test_a_folder_that_is_away_is_not_waited_for(two):
@@ -128,7 +128,7 @@ def test_a_folder_that_is_away_is_not_waited_for(two):
 
     two.front.settle()
 
-    assert two.front.only().problem == SOURCE_MISSING
+    assert two.front.only().problem == FailureCode.SOURCE_MISSING
 
 
 def test_a_file_with_the_number_length_and_time_of_one_on_a_card_that_is_out_is_another(two):
@@ -158,7 +158,7 @@ def test_what_was_found_in_a_folder_that_is_watched_no_more_is_sent_or_given_up_
 
     assert two.told() == {("front", "there.mp4"): State.STABLE, ("front", "gone.mp4"): State.FAILED}
     given_up = two.store.get(out.id)
-    assert given_up.problem == SOURCE_MISSING
+    assert given_up.problem == FailureCode.SOURCE_MISSING
     assert given_up.detail.startswith("its folder is watched no more, and the file is not there")
     assert there.exists()
 

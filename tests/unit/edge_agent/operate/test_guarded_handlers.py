@@ -9,7 +9,7 @@ from edge_agent.base import log_tail
 from edge_agent.base.errors import ConfigError
 from edge_agent.base.settings import AgentSettings, CommandSettings
 from edge_agent.core.command import GUARDED, VOCABULARY
-from edge_agent.core.recording import CANCELLED
+from edge_agent.core.recording import FailureCode
 from edge_agent.core.upload import Event, State
 from edge_agent.media.folders import Folders
 from edge_agent.media.retry import retry_on_new_way
@@ -82,12 +82,12 @@ def test_a_cancelled_upload_is_told_to_the_server_and_its_file_stays(site):
 
     assert ack["status"] == "done"
     now = site.lane.now(recording)
-    assert (now.state, now.problem, now.upload_id) == (State.FAILED, CANCELLED, None)
+    assert (now.state, now.problem, now.upload_id) == (State.FAILED, FailureCode.CANCELLED, None)
     assert (site.lane.media / "a.mp4").exists()
     assert site.lane.now(other).state is State.VERIFIED
     assert list(site.lane.server.published) == ["b.mp4"]
     assert site.lane.server.uploads[upload_id].state == "aborted"
-    assert [one["code"] for one in site.lane.events("file.failed")] == [CANCELLED]
+    assert [one["code"] for one in site.lane.events("file.failed")] == [FailureCode.CANCELLED]
 
 
 def test_a_cancelled_one_is_not_tried_again_by_itself_but_on_a_word(site):

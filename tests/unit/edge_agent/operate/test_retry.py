@@ -4,7 +4,7 @@ import pytest
 
 from edge_agent.base.clock import SystemClock
 from edge_agent.cli import main
-from edge_agent.core.recording import SOURCE_MISSING, Found, Identity
+from edge_agent.core.recording import FailureCode, Found, Identity
 from edge_agent.core.upload import Event, State
 from edge_agent.store.recordings import Store
 
@@ -45,7 +45,7 @@ def states(config):
 
 
 def test_without_an_agent_the_next_one_tries_again(device, capsys):
-    with_failed(device, "too-large", "invalid-name", SOURCE_MISSING)
+    with_failed(device, "too-large", "invalid-name", FailureCode.SOURCE_MISSING)
 
     assert main(["retry", "--all", "--config", str(device)]) == 0
 
