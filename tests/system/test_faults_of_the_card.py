@@ -14,6 +14,7 @@ from tests.support.site import Site, site
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 MIB = 2**20
+READ_BYTES = 256 * 1024
 LETTING_GO = {"delete": "after_verified"}
 
 
@@ -27,6 +28,11 @@ def record(folder: Path, name: str, length: int = 3 * MIB) -> str:
 
 def problems(here: Site) -> list[str]:
     return here.agent.state_if_any().get("problems", [])
+
+
+def arrived(here: Site, name: str) -> int:
+    """Return the bytes that the server holds durably of an upload that is not finished."""
+    return here.server.open_uploads(here.agent.token).get(name, 0)
 
 
 def published_once(here: Site, wanted: dict[str, str]) -> bool:
@@ -46,6 +52,9 @@ def test_a_read_error_in_mid_file_holds_up_that_file_alone_and_says_so_until_it_
         wait_for(lambda: not (media / "whole.mp4").exists(), "the other one is sent and let go")
         row = next(row for row in here.agent.status()["files"] if row["name"] == "bad.mp4")
         early = here.published_digests()
+        wait_for(
+            lambda: arrived(here, "bad.mp4") >= 2 * MIB - READ_BYTES, "its readable half is safe"
+        )
         broken.mend()
         here.agent.run("retry", "--all")
         here.wait_until_published(2)

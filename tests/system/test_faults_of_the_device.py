@@ -1,6 +1,7 @@
 """The device's own disk is full, or read-only, or is written to by two: what that stops, and what not."""
 
 import contextlib
+import json
 import os
 import resource
 import shutil
@@ -9,7 +10,9 @@ import time
 
 import pytest
 
+from demo.ports import LOOPBACK, free_port
 from edge_agent.store.reserve import RESERVE_BYTES
+from tests.support.agent_store import another_program
 from tests.support.processes import wait_for
 from tests.support.recordings import MB, make_recording, sha256
 from tests.support.site import site
@@ -238,9 +241,18 @@ def files_done(agent):
     return agent.state_if_any().get("totals", {}).get("files_done")
 
 
+def events_kept(agent):
+    """Return type -> data of the events that no broker has yet."""
+    with another_program(agent.state_dir / "agent.db") as database:
+        return {
+            kind: json.loads(data)
+            for kind, data in database.execute("SELECT type, data FROM event")
+        }
+
+
 @pytest.mark.parametrize("how", ["was emptied", "is gone"])
 def test_a_state_that_is_lost_between_two_runs_is_said_and_nothing_is_sent_twice(tmp_path, how):
-    with site(tmp_path) as here:
+    with site(tmp_path, mqtt={"url": f"mqtt://{LOOPBACK}:{free_port()}"}) as here:
         make_recording(here.agent.media / "a.mp4", seconds=0.2)
         here.agent.start()
         here.wait_until_published(1)
@@ -254,8 +266,11 @@ def test_a_state_that_is_lost_between_two_runs_is_said_and_nothing_is_sent_twice
         here.agent.start()
         wait_for(lambda: files_done(here.agent) == 1, "it is known again")
         told = [line["detail"] for line in here.agent.log() if line["event"] == "store.lost"]
+        here.agent.stop()
+        events = events_kept(here.agent)
 
     assert told_before == []
+    assert events["agent.state_lost"] == {"detail": f"agent.db {how}", "moved_to": None}
     assert told == [
         f"the state database {how}: events that no broker had yet, the counters, and what people had"
         " ordered (a pause, a limit, a priority) went with it"
