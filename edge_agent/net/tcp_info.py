@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 
 from edge_agent.base.helper import only_helps
@@ -85,8 +86,11 @@ def _read(live: socket.socket) -> TcpInfo | None:
 
 def congestion_control(live: socket.socket) -> str:
     """Return the name of what decides how much of *live* may be on its way; empty: not known."""
-    try:
-        raw = live.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
-    except OSError:
-        return ""
+    with only_helps("TCP_CONGESTION", instead="its name is not known"), suppress(OSError):
+        return _congestion_control(live)
+    return ""
+
+
+def _congestion_control(live: socket.socket) -> str:
+    raw = live.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
     return raw.partition(b"\0")[0].decode("ascii", "replace")
