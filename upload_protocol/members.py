@@ -26,6 +26,7 @@ class Says:
 
 
 Length = Annotated[int, Says(minimum=0, maximum=MAX_OFFSET)]
+Size = Annotated[int, Says(minimum=1, maximum=MAX_OFFSET)]
 ShortText = Annotated[str, Says(maxLength=MAX_SHORT_TEXT)]
 Moment = Annotated[str, Says(format="date-time")]
 DeviceId = Annotated[str, Says(pattern="^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -105,6 +106,19 @@ def length(source: Mapping[str, Any], name: str = "length") -> int | None:
         raise PastAllFilesError(msg)
     if value is not None and value < 0:
         msg = f"{name!r} must be from 0 to {MAX_OFFSET}"
+        raise MessageError(msg)
+    return value
+
+
+def size(source: Mapping[str, Any], name: str) -> int | None:
+    """Return how large something may be, or None where there is no limit; a limit of nothing is none that could be kept.
+
+    Raises:
+        MessageError: as `length`; or it is 0.
+    """
+    value = length(source, name)
+    if value == 0:
+        msg = f"{name!r} must be from 1 to {MAX_OFFSET}"
         raise MessageError(msg)
     return value
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from upload_protocol import members
 from upload_protocol.digests import Digest
 from upload_protocol.headers import is_device_id
-from upload_protocol.members import DeviceId, Length, Moment, Says, ShortText, UploadId
+from upload_protocol.members import DeviceId, Length, Moment, Says, ShortText, Size, UploadId
 from upload_protocol.members import MessageError as MessageError
 from upload_protocol.problems import MAX_MISSING_RANGES, PROBLEMS
 from upload_protocol.ranges import MAX_RANGES, RangeSet
@@ -32,8 +32,8 @@ class Limits:
     """What the server takes; told before a client runs into it. Sizes in bytes, None: no limit."""
 
     max_length: Length | None = None
-    max_request_bytes: Length | None = None
-    direct_part_bytes: Length | None = None
+    max_request_bytes: Size | None = None
+    direct_part_bytes: Size | None = None
     """Parts of at most so many bytes, none over a multiple of it, may go straight to the store; None: none."""
 
     def to_json(self) -> dict[str, Any]:
@@ -55,8 +55,8 @@ class Limits:
         found = members.object_of(source)
         return cls(
             members.length(found, "max_length"),
-            members.length(found, "max_request_bytes"),
-            members.length(found, "direct_part_bytes"),
+            members.size(found, "max_request_bytes"),
+            members.size(found, "direct_part_bytes"),
         )
 
 

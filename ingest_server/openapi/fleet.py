@@ -102,7 +102,7 @@ def _holds() -> Schema:
         epoch=_ID,
         **{"from": _WHOLE},
         through=_WHOLE,
-        is_whole={"type": "boolean"},
+        is_whole=_or_null({"type": "boolean"}),
         rows=_list(row, holdings.MOST_ROWS),
     )
 

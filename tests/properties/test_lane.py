@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -48,6 +49,7 @@ faults = st.one_of(
 )
 
 
+@pytest.mark.timeout(600)
 @settings(
     max_examples=examples(75),
     deadline=None,

@@ -19,7 +19,7 @@ from edge_agent.base.rule_settings import LinkSettings
 from edge_agent.base.settings import RetentionSettings, WatchSettings
 from edge_agent.core.schedule import PriorityRule
 from tests.support.clock import VirtualClock
-from tests.support.link import FINE, LOGIN_PAGE, Fault, problem
+from tests.support.link import FINE, LOGIN_PAGE, Fault, Request, problem
 from tests.support.moody_camera import MoodyCamera
 from tests.support.mortal_database import PowerCut
 from tests.support.mortal_device import MortalDevice
@@ -103,8 +103,13 @@ class Adversaries(RuleBasedStateMachine):
             for one in self.folders
         ]
 
-    def befall(self, _request: object) -> Fault:
-        return self.link.choose(self.faults.pop(0) if self.faults else FINE)
+    def befall(self, request: Request) -> Fault:
+        """Take the first fault that can befall this request: only a body falls silent in its midst."""
+        for number, fault in enumerate(self.faults):
+            is_silence = isinstance(fault, WireFault) and fault.silent_after is not None
+            if request.method == "PUT" or not is_silence:
+                return self.link.choose(self.faults.pop(number))
+        return self.link.choose(FINE)
 
     def pass_steps(self, steps: int) -> None:
         for _ in range(steps):

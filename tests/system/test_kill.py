@@ -35,8 +35,8 @@ def _media(folder: Path, *, large: int) -> dict[str, str]:
     """Fill the device's folder; return name -> digest."""
     recordings = [make_large_recording(folder / "long.mkv", length=large)]
     recordings += [
-        make_recording(folder / f"short.{kind}", seconds=seconds)
-        for kind, seconds in (("mp4", 2), ("ts", 3), ("mov", 4))
+        make_recording(folder / name, seconds=seconds)  # no two of one stem: they would be a group
+        for name, seconds in (("walk.mp4", 2), ("talk.ts", 3), ("ride.mov", 4))
     ]
     return {path.name: sha256(path) for path in recordings}
 

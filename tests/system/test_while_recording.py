@@ -119,7 +119,9 @@ def test_a_file_that_ends_shorter_than_what_was_sent_is_begun_anew_and_true(tmp_
 
         finish(here, fd, "a.mp4", resent=LENGTH)
         # What the device has no more is not thrown away where it is.
-        assert here.server.open_uploads(here.agent.token or "") == {"a.mp4": LENGTH}
+        [(name, held)] = here.server.open_uploads(here.agent.token or "").items()
+        assert name == "a.mp4"
+        assert LENGTH - LAG <= held <= LENGTH
 
 
 def test_a_file_that_is_renamed_at_its_end_is_published_by_its_last_name_and_goes_once(tmp_path):

@@ -12,11 +12,21 @@ def test_what_the_device_has_published_is_complete_at_once(client, server):
     receipt = published(client)
 
     answer = claim(client)
-    elsewhere = create(client, key="a" * 32, folder="day-2", digest=digest_of(DATA))
 
     assert (answer.status_code, answer.json()["state"]) == (200, "complete")
     assert answer.json()["receipt"] == receipt
     assert answer.headers["Location"].endswith(f"/v1/uploads/{answer.json()['id']}")
+    assert list(server.published().values()) == [DATA]
+
+
+def test_in_another_folder_it_gets_one_more_name_where_the_store_can_give_it_one(client, server):
+    published(client)
+
+    elsewhere = create(client, key="a" * 32, folder="day-2", digest=digest_of(DATA))
+
+    if not server.store.blobs.can_publish_again:  # its bytes have to come
+        assert (elsewhere.status_code, elsewhere.json()["state"]) == (201, "open")
+        return
     assert (elsewhere.status_code, elsewhere.json()["state"]) == (200, "complete")
     assert elsewhere.json()["receipt"]["upload_id"] == elsewhere.json()["id"]
     assert sorted(server.published().values()) == [DATA, DATA]

@@ -175,7 +175,7 @@ def test_health_may_be_asked_by_head(wsgi, server, path):
 
 
 def test_a_full_disk_is_told_and_takes_away_nothing_that_still_works(tmp_path):
-    with ingest(min_free_bytes=1 << 60) as made, wsgi_client(made.app) as client:
+    with ingest(min_free_bytes=1 << 62) as made, wsgi_client(made.app) as client:
         answer = client.get("/readyz")
         refusal = create(client)
 

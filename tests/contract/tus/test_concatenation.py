@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from collections.abc import Callable
 from contextlib import contextmanager
 
 import httpx
@@ -95,12 +96,19 @@ def serving_with(blobs):
             yield server, client
 
 
+def held_up(go_on: threading.Event) -> Callable[[], None]:
+    def wait() -> None:
+        go_on.wait(60)
+
+    return wait
+
+
 def test_a_copy_that_outlasts_its_answer_goes_on_once_and_tells_no_offset_meanwhile():
     blobs, go_on = FaultyMemory(), threading.Event()
     key = {"Idempotency_Key": "0123456789abcdef"}
     with serving_with(blobs) as (server, client):
         urls = parts(client, DATA[:10], DATA[10:])
-        blobs.fail["open"] = lambda: None if go_on.wait(60) else None
+        blobs.fail["open"] = held_up(go_on)
         try:
             answers = [final(client, urls, **key) for _ in range(3)]
             url = answers[0].headers["Location"]

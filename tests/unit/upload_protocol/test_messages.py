@@ -64,6 +64,12 @@ def test_a_document_is_read_and_written_the_same(kind, document):
     assert kind.from_json(document).to_json() == document
 
 
+@pytest.mark.parametrize("limit", ["max_request_bytes", "direct_part_bytes"])
+def test_a_limit_that_lets_nothing_through_is_none(limit):
+    with pytest.raises(MessageError, match=f"'{limit}' must be from 1 to"):
+        Limits.from_json({"max_length": None, "max_request_bytes": None, limit: 0})
+
+
 def test_members_of_a_newer_version_are_passed_over():
     assert Receipt.from_json({**RECEIPT, "signature": "x"}) == Receipt.from_json(RECEIPT)
 
