@@ -141,6 +141,9 @@ def test_a_copy_that_failed_is_gone_on_with_by_whoever_asks():
 
         url = refused.headers["Location"]
         wait_for(lambda: head(client, url).headers.get("Upload-Offset"), "it is put together")
+        wait_for(
+            lambda: published(server), "it is published"
+        )  # by who put it together, a moment later
 
         assert refused.status_code == 500
         assert published(server) == {"unnamed": DATA}
