@@ -170,6 +170,8 @@ class FileBlobs(PublishedFiles):
 
     def probe(self) -> None:
         probe_folder(self._parts, f"{_SUFFIX}-{secrets.token_hex(8)}")
+        if self._held is not None:  # what stands in for the folder refuses each file at its end
+            self._held.renew()
         if self._staging is not None:
             self._staging.probe()
 

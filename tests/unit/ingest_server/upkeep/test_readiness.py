@@ -58,6 +58,23 @@ def test_a_disk_that_became_read_only_is_not_ready_though_it_has_room(parts):
     assert readiness.codes(0) == ["storage"]
 
 
+@pytest.mark.parametrize("is_link", [False, True])
+def test_without_the_folder_that_files_are_published_to_nothing_is_ready(parts, tmp_path, is_link):
+    readiness, _, clock, _ = parts
+    (tmp_path / "published").rename(tmp_path / "taken")
+    if is_link:
+        (tmp_path / "published").symlink_to(tmp_path / "taken")
+    else:
+        (tmp_path / "published").touch()
+
+    assert readiness.codes(0) == ["storage"]
+
+    (tmp_path / "published").unlink()
+    clock.s += PROBE_EVERY_S
+    assert readiness.codes(0) == []
+    assert (tmp_path / "published").is_dir()
+
+
 def test_a_full_disk_says_so(parts):
     readiness, disk, *_ = parts
     disk.fault = errno.ENOSPC
