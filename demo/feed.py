@@ -45,7 +45,8 @@ class Operator:
     def stop(self) -> None:
         """End the thread."""
         self._client.disconnect()
-        self._thread.join()
+        if self._thread.ident is not None:  # it was started
+            self._thread.join()
 
     def _subscribe(self, client: mqtt.Client, *_: object) -> None:
         client.subscribe(f"{self._topic}/#", qos=1)
