@@ -13,6 +13,7 @@ from tests.support.pages import ROOT, Block, adapted, blocks, of_stage
 from tests.support.processes import wait_for
 from tests.support.recordings import make_recording
 from tests.support.requirements import require, require_root
+from tests.support.typed import as_typed
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -21,8 +22,6 @@ NAMES = {"REPOSITORY": str(ROOT), "holiday.mp4": "media/holiday.mp4"}
 PASSWORD = "correct horse battery\n"
 _TOLD = re.compile(r"\d\d:\d\d:\d\d  ")
 """How a line begins that `make run` prints when something happens."""
-_OF_MAKE = ("MAKE", "MFLAGS", "ARGS", "WORKERS", "VENV", "PYTHON")
-"""What the make that started the tests hands down, which nobody types: the page's own make would take it."""
 _ALONE = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
@@ -62,9 +61,7 @@ class Desk:
             with self._terminal.open("ab") as terminal:
                 typed = subprocess.Popen(
                     shell,
-                    env={
-                        name: v for name, v in os.environ.items() if not name.startswith(_OF_MAKE)
-                    },
+                    env=as_typed(),
                     stdin=subprocess.PIPE,
                     stdout=terminal if is_first else subprocess.PIPE,
                     stderr=subprocess.STDOUT,

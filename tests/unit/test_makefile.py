@@ -1,10 +1,11 @@
 """What the Makefile hands to the programs that it starts."""
 
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.support.typed import as_typed
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,7 +19,7 @@ def test_compiled_modules_are_kept_in_the_environment_wherever_that_is(venv, pre
     said = subprocess.run(
         ["make", "--eval", "said:; @echo $$PYTHONPYCACHEPREFIX", f"VENV={venv}", "said"],
         cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
+        env=as_typed(),
         capture_output=True,
         text=True,
         timeout=50,
