@@ -65,7 +65,7 @@ test-fast: $(STAMP) ## all but the slow ones, under three minutes
 ONLY_LONG = nightly or long or hypothesis
 MANY_EXAMPLES = --hypothesis-profile=long
 LONG = CRASH_INSTANTS=1000 KILLS=50 LINK_FLAPS=1000 MQTT_EVENTS=1000 CHAOS_MINUTES=10
-test-long: $(STAMP) ## a thousand power cuts, a thousand flaps, ten times the examples; an hour or more
+test-long: $(STAMP) ## a thousand power cuts, a thousand flaps, ten times the examples; two hours or more
 	@$(LONG) $(PYTEST) $(MANY_EXAMPLES) -m "($(ONLY_LONG)) and not alone"; first=$$?; \
 	$(LONG) $(PYTEST) $(MANY_EXAMPLES) -n 0 -m "($(ONLY_LONG)) and alone" && exit $$first
 
