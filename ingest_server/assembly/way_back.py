@@ -19,7 +19,7 @@ from ingest_server.assembly.moving_facts import held
 from ingest_server.assembly.relocated import Mark, remove_mark
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import ServerError
-from ingest_server.core.record import State
+from ingest_server.core.record import UNFINISHED, State
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.sql.relocation import end
 from ingest_server.storage.sql.state import SqlState
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 PAGE = 1000
 _UPLOADS = "Uploads have begun or ended"
-_UNFINISHED = {State.OPEN, State.VERIFYING, State.PUBLISHING}
 
 
 def undo(old: ServerConfig, new: ServerConfig, mark: Mark) -> None:
@@ -78,7 +77,7 @@ def _only_in_the_bucket(
 
     with closing(S3Places(own, new.places, state)) as places:
         for upload_id, told, receipt, verified_at in _each(state, "state, receipt, verified_at"):
-            if State(told) in _UNFINISHED and files.part_length(upload_id) is None:
+            if State(told) in UNFINISHED and files.part_length(upload_id) is None:
                 return _UPLOADS
             if verified_at is not None:
                 target = Receipt.from_json(json.loads(receipt)).published_as

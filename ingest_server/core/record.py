@@ -39,6 +39,11 @@ class State(StrEnum):
     ABORTED = "aborted"
 
 
+FINISHING = frozenset({State.VERIFYING, State.PUBLISHING})
+"""All bytes are there, and the file is not yet."""
+UNFINISHED = frozenset({State.OPEN}) | FINISHING
+"""May still become a file."""
+
 # OPEN -> COMPLETE is the upload of a file that has been published before.
 FOLLOWING: Mapping[State, frozenset[State]] = MappingProxyType(
     {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge_host.command_line import EXIT_DONE
 from ingest_server.assembly.data_folder import restore
-from ingest_server.core.record import State
+from ingest_server.core.record import UNFINISHED
 from ingest_server.operate.commands import Commands, Parser, Parsers
 
 _SINCE = (
@@ -43,7 +43,7 @@ class RestoreCommand(Commands):
         )
         try:
             complete = len(state.receipts())
-            unfinished = len(state.in_states(State.OPEN, State.VERIFYING, State.PUBLISHING))
+            unfinished = len(state.in_states(*UNFINISHED))
             tokens = len(state.access.tokens())
         finally:
             state.close()

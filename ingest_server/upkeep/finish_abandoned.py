@@ -17,7 +17,7 @@ import structlog
 
 from edge_host.clock import SystemClock
 from ingest_server.core.errors import Refused
-from ingest_server.core.record import State, UploadRecord
+from ingest_server.core.record import UNFINISHED, State, UploadRecord
 from ingest_server.protocols import ietf, tus_final
 from ingest_server.protocols.compat import django_init
 from ingest_server.protocols.compat.dialect import CompatSettings, DialectAnswer, DialectUploads
@@ -84,8 +84,7 @@ class AbandonedUploads:
         Raises:
             Refused: the database failed.
         """
-        states = (State.OPEN, State.VERIFYING, State.PUBLISHING)
-        return [one for one in self._receiver.records.in_states(*states) if self._is_due(one)]
+        return [one for one in self._receiver.records.in_states(*UNFINISHED) if self._is_due(one)]
 
     def _is_due(self, record: UploadRecord) -> bool:
         if record.state is State.PUBLISHING:

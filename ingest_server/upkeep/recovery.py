@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from ingest_server.core.names import joined
-from ingest_server.core.record import State, UploadRecord, end_of
+from ingest_server.core.record import UNFINISHED, State, UploadRecord, end_of
 from ingest_server.core.routes import place_of
 from ingest_server.storage.interface import Blobs, StateStore, Transaction
 from ingest_server.uploads.earlier import is_published_there
@@ -21,8 +21,6 @@ from ingest_server.uploads.store import drop_part
 from upload_protocol.ranges import ByteRange, RangeSet
 
 log = structlog.get_logger()
-
-_UNFINISHED = (State.OPEN, State.VERIFYING, State.PUBLISHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ def clear_parts(state: StateStore, blobs: Blobs) -> int:
             blobs.set_aside(upload_id)
             log.warning("part.stray", upload_id=upload_id)
             strays += 1
-        elif record.state not in _UNFINISHED:
+        elif record.state not in UNFINISHED:
             _announce(record, blobs)
             drop_part(blobs, upload_id)
     return strays
@@ -159,7 +157,7 @@ def _looked_at(state: StateStore, blobs: Blobs) -> Iterator[tuple[UploadRecord, 
     that is another, no upload has lost anything yet.
     """
     away: set[str] = set()
-    for record in state.in_states(*_UNFINISHED):
+    for record in state.in_states(*UNFINISHED):
         place = place_of(record.route)
         if place in away:
             continue

@@ -11,7 +11,7 @@ was read, and a reader never gets bytes of two contents without seeing that it w
 from __future__ import annotations
 
 from ingest_server.core.errors import Refused, disk_refusals
-from ingest_server.core.record import State, UploadRecord, refuse_unless_there
+from ingest_server.core.record import UNFINISHED, State, UploadRecord, refuse_unless_there
 from ingest_server.uploads.pieces import Pieces
 from ingest_server.uploads.store import UploadStore
 
@@ -59,7 +59,7 @@ class Arriving:
             return (
                 now is not None
                 and now.rewrites == record.rewrites
-                and now.state in {State.OPEN, State.VERIFYING, State.PUBLISHING, State.COMPLETE}
+                and now.state in UNFINISHED | {State.COMPLETE}
             )
 
         return Pieces(part, record.id, is_recorded, fallen=_CUT, event="partial.cut")

@@ -12,6 +12,7 @@ from dataclasses import replace
 from ingest_server.core.errors import Refused
 from ingest_server.core.names import as_text, check_name
 from ingest_server.core.record import (
+    FINISHING,
     OURS,
     SUPERSEDES,
     State,
@@ -34,8 +35,6 @@ from upload_protocol.messages import (
     Receipt,
     metadata_bytes,
 )
-
-_FINISHING = frozenset({State.VERIFYING, State.PUBLISHING, State.COMPLETE})
 
 
 class Completion:
@@ -186,7 +185,7 @@ class Completion:
 
         def begin(transaction: Transaction) -> UploadRecord:
             kept = transaction.get(record.id)
-            if kept.state in _FINISHING:  # since it was looked at
+            if kept.state in FINISHING | {State.COMPLETE}:  # since it was looked at
                 detail = "another replica of the server is finishing this upload"
                 raise Refused("server-busy", detail, retry_after_s=1)
             refuse_unless_open(kept)

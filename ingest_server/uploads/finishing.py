@@ -13,7 +13,7 @@ import structlog
 
 from ingest_server.base.settings import MIB
 from ingest_server.core.errors import Refused
-from ingest_server.core.record import State, UploadRecord
+from ingest_server.core.record import FINISHING, State, UploadRecord
 from ingest_server.uploads.fair_pool import FairPool
 from ingest_server.uploads.live import Live
 from ingest_server.uploads.publish import Publisher
@@ -80,7 +80,7 @@ class Finishing:
     def resume_abandoned(self) -> None:
         """Go on with what a replica that died was finishing; the others have it."""
         if self._state.is_elsewhere:
-            for record in self._state.in_states(State.PUBLISHING, State.VERIFYING):
+            for record in self._state.in_states(*FINISHING):
                 self.resume(record)
 
     def begin_reading(self, upload_id: str, receipt: Receipt) -> None:

@@ -14,7 +14,7 @@ from edge_host.clock import rfc3339
 from ingest_server.base.turns import Places
 from ingest_server.core.errors import Refused, refused_by_disk
 from ingest_server.core.names import NameTemplate
-from ingest_server.core.record import State, UploadRecord
+from ingest_server.core.record import FINISHING, State, UploadRecord
 from ingest_server.core.recorded import recorded_at
 from ingest_server.uploads.earlier import Earlier, is_same_file
 from ingest_server.uploads.leases import Leases
@@ -164,7 +164,7 @@ class Publisher:
                 record = self._state.get(record.id)
             if record.state is State.COMPLETE and record.receipt is not None:
                 return record.receipt
-            if record.state not in {State.VERIFYING, State.PUBLISHING}:
+            if record.state not in FINISHING:
                 detail = "another replica of the server has gone on with this upload"
                 raise Refused("server-busy", detail, retry_after_s=1)
             return self._finish(record, live)

@@ -18,7 +18,7 @@ import falcon
 
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
-from ingest_server.core.record import State, UploadRecord
+from ingest_server.core.record import FINISHING, UNFINISHED, State, UploadRecord
 from ingest_server.core.recorded import told_in
 from ingest_server.protocols.compat import chunk_chain, chunk_notes, finishing, sequential
 from ingest_server.protocols.compat.answers import dashed, detail_shape, say, say_outcome
@@ -119,7 +119,7 @@ class _Chunks:
             chunk = _read_chunk(form)
             record = self._open(req, chunk)
             if record.state is State.OPEN:
-                self._take(record, chunk, part)
+                record = self._take(req, record, chunk, part)
             form.finish()
         else:
             # The fields follow the file: it is held in an upload of its own until they are known.
@@ -128,7 +128,7 @@ class _Chunks:
             form.finish()
             chunk, record = self._place(req, held, form)
         outcome = None
-        if record.state is State.OPEN:
+        if record.state in UNFINISHED:
             told = told_in(form.fields)
             outcome = self.finish_if_whole(record, form.fields.get("final_hash"), told)
         say_outcome(resp, _document(self.uploads, self.uploads.fresh(record)), outcome)
@@ -143,7 +143,8 @@ class _Chunks:
             raise _no_such_file() from refused
         records = self.uploads.receiver.records
         seen = records.note(record.id, f"{chunk_chain.CHUNK}{chunk.offset}")
-        if record.state is State.COMPLETE and seen and json.loads(seen)[1] == chunk.chunk_hash:
+        is_whole = record.state in FINISHING or record.state is State.COMPLETE
+        if is_whole and seen and json.loads(seen)[1] == chunk.chunk_hash:
             return record  # the answer to the last chunk was lost
         if record.state is not State.OPEN or records.note(record.id, FAILED) is not None:
             raise _no_such_file()
@@ -152,7 +153,10 @@ class _Chunks:
             raise DialectAnswer(400, {"non_field_errors": ["Offset does not match"]})
         return record
 
-    def _take(self, record: UploadRecord, chunk: _Chunk, part: FilePart) -> None:
+    def _take(
+        self, req: falcon.Request, record: UploadRecord, chunk: _Chunk, part: FilePart
+    ) -> UploadRecord:
+        """Receive a chunk; return its upload, which another request may just have ended by the same chunk."""
         algorithm = _algorithm(record)
         limit = min(self.uploads.settings.chunk_bytes, (record.length or 0) - chunk.offset)
         try:
@@ -168,10 +172,13 @@ class _Chunks:
                 self._retry_or_fail(record)
             if refused.code == "too-large":
                 _fail(f"A chunk from {chunk.offset} on has at most {limit} bytes")
+            if refused.code == "not-open":
+                return self._open(req, chunk)
             raise
         if length == 0 and not checksum.fits(b""):
             self._retry_or_fail(record)
         self._note(record, chunk, length)
+        return record
 
     def _place(
         self, req: falcon.Request, held: UploadRecord, form: Form
@@ -233,18 +240,28 @@ class _Chunks:
         if so_far.end != length:
             return None
         notes = self.uploads.receiver.records.notes(record.id)
-        if final_hash and notes.get(FINAL_HASH) != final_hash:
-            self.uploads.receiver.records.write_note(record.id, FINAL_HASH, final_hash)
-        needs_hash = self.uploads.settings.require_checksum or bool(final_hash)
-        if needs_hash and (final_hash or "").strip().lower() != so_far.chain:
-            self.uploads.receiver.records.mismatched(record.id)
-            self._fail_for_good(record, "File is corrupted")
+        if record.state is State.OPEN:  # else it has been looked at
+            self._check(record, final_hash, notes, so_far.chain)
         return finishing.once(
             self.uploads.receiver,
             record,
             length,
             lambda: self._complete(record, length, notes, modified_at),
         )
+
+    def _check(
+        self,
+        record: UploadRecord,
+        final_hash: str | None,
+        notes: Mapping[str, str],
+        chain: str | None,
+    ) -> None:
+        if final_hash and notes.get(FINAL_HASH) != final_hash:
+            self.uploads.receiver.records.write_note(record.id, FINAL_HASH, final_hash)
+        needs_hash = self.uploads.settings.require_checksum or bool(final_hash)
+        if needs_hash and (final_hash or "").strip().lower() != chain:
+            self.uploads.receiver.records.mismatched(record.id)
+            self._fail_for_good(record, "File is corrupted")
 
     def _complete(
         self,

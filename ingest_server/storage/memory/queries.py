@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 
 from ingest_server.core import events
 from ingest_server.core.events import Event
-from ingest_server.core.record import State, UploadRecord, end_of
+from ingest_server.core.record import UNFINISHED, State, UploadRecord, end_of
 from ingest_server.storage.interface import (
     Census,
     DeviceSummary,
@@ -24,8 +24,6 @@ from ingest_server.storage.interface.keeping import nearest
 from ingest_server.storage.memory.tables import Tables
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
-
-UNFINISHED = frozenset({State.OPEN, State.VERIFYING, State.PUBLISHING})
 
 
 class MemoryQueries(Queries):
@@ -54,9 +52,7 @@ class MemoryQueries(Queries):
     def on_route(self, route: str) -> tuple[int, int]:
         kept = (one for one in self._all() if one.route == route and one.removed_at is None)
         states = [one.state for one in kept]
-        unfinished = sum(
-            state in {State.OPEN, State.VERIFYING, State.PUBLISHING} for state in states
-        )
+        unfinished = sum(state in UNFINISHED for state in states)
         return unfinished, states.count(State.COMPLETE)
 
     def by_key(self, device: str, key: str) -> UploadRecord | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from ingest_server.core.record import State
+from ingest_server.core.record import UNFINISHED, State
 from ingest_server.core.routes import ELSEWHERE
 from ingest_server.storage.interface import Reading
 from ingest_server.storage.sql.state import SqlState
@@ -73,8 +73,7 @@ class Relocation:
 
     def unfinished(self, upload_ids: list[str]) -> list[str]:
         """Return those uploads that may still become files."""
-        may_come = {State.OPEN, State.VERIFYING, State.PUBLISHING}
-        return [one for one in upload_ids if self._state_of(one) in may_come]
+        return [one for one in upload_ids if self._state_of(one) in UNFINISHED]
 
     def _state_of(self, upload_id: str) -> State | None:
         row = self._state.row("SELECT state FROM uploads WHERE id = ?", upload_id)
