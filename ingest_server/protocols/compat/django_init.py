@@ -27,7 +27,7 @@ from ingest_server.protocols.compat.multipart import FilePart, Form
 from ingest_server.uploads.pending import Pending
 from upload_protocol.digests import Digest
 from upload_protocol.headers import MAX_OFFSET, whole_number
-from upload_protocol.messages import CompleteRequest, Receipt
+from upload_protocol.messages import Receipt
 
 PREFIX = "/compat/django-init/upload"
 INIT_PATH = PREFIX + "/init"
@@ -242,12 +242,21 @@ class _Chunks:
         notes = self.uploads.receiver.records.notes(record.id)
         if record.state is State.OPEN:  # else it has been looked at
             self._check(record, final_hash, notes, so_far.chain)
-        return finishing.once(
-            self.uploads.receiver,
-            record,
-            length,
-            lambda: self._complete(record, length, notes, modified_at),
-        )
+        try:
+            return finishing.once(
+                self.uploads.receiver,
+                record,
+                length,
+                lambda: finishing.finish_by(
+                    self.uploads.receiver,
+                    record,
+                    length,
+                    lambda found: self._digest(found, notes),
+                    modified_at=modified_at,
+                ),
+            )
+        except finishing.ChecksumMismatchError as error:
+            raise _being_replaced() from error
 
     def _check(
         self,
@@ -263,19 +272,6 @@ class _Chunks:
             self.uploads.receiver.records.mismatched(record.id)
             self._fail_for_good(record, "File is corrupted")
 
-    def _complete(
-        self,
-        record: UploadRecord,
-        length: int,
-        notes: Mapping[str, str],
-        modified_at: str | None,
-    ) -> Receipt:
-        request = CompleteRequest(length, self._digest(record, notes), modified_at)
-        while True:
-            outcome = self.uploads.receiver.complete(None, record.id, request)
-            if not isinstance(outcome, Pending):
-                return outcome
-
     def _digest(self, record: UploadRecord, notes: Mapping[str, str]) -> Digest:
         """Return the SHA-256 of the stored bytes, which are what each chunk's hash said."""
         records = self.uploads.receiver.records
@@ -289,8 +285,12 @@ class _Chunks:
             runs = [(start, length)]
             records.sum_up(record.id, runs, hasher, whole)
             if hasher.hexdigest() != chunk_hash:
-                raise Refused("server-busy", "a chunk is being replaced", retry_after_s=1)
+                raise _being_replaced()
         return Digest(whole.digest())
+
+
+def _being_replaced() -> Refused:
+    return Refused("server-busy", "a chunk is being replaced", retry_after_s=1)
 
 
 def was_to_end(uploads: DialectUploads, record: UploadRecord) -> bool:

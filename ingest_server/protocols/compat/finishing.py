@@ -154,20 +154,43 @@ def finish_now(
     Raises:
         ChecksumMismatchError, UnknownAlgorithmError, Refused: as `finish`.
     """
+
+    def digest_of(found: UploadRecord) -> Digest | None:
+        if checksum is None:
+            return None
+        return checksum.as_digest() or _digest_of(receiver, found, length, checksum)
+
+    return finish_by(
+        receiver, record, length, digest_of, checksum=checksum, modified_at=modified_at
+    )
+
+
+def finish_by(
+    receiver: UploadService,
+    record: UploadRecord,
+    length: int,
+    digest_of: Callable[[UploadRecord], Digest | None],
+    *,
+    checksum: Checksum | None = None,
+    modified_at: str | None = None,
+) -> Receipt:
+    """Verify by what *digest_of* finds in the stored bytes, and publish, however long it takes.
+
+    Whoever else finishes it takes the bytes away: then it has ended as it would have here.
+
+    Raises:
+        ChecksumMismatchError, UnknownAlgorithmError, Refused: as `finish`.
+    """
     record = receiver.records.find(None, record.id)
     if record.state is State.COMPLETE:
         return _again(receiver, record, checksum)
-    digest = None
-    if checksum is not None:
-        digest = checksum.as_digest()
-        if digest is None:
-            try:
-                digest = _digest_of(receiver, record, length, checksum)
-            except Refused:
-                record = receiver.records.find(None, record.id)
-                if record.state is not State.COMPLETE:
-                    raise
-                return _again(receiver, record, checksum)  # another request has just finished it
+    try:
+        digest = digest_of(record)
+    except Refused:
+        record = receiver.records.find(None, record.id)
+        if record.state is not State.COMPLETE:
+            raise
+        return _again(receiver, record, checksum)
     return _complete(receiver, record, CompleteRequest(length, digest, modified_at))
 
 

@@ -215,19 +215,29 @@ class _Complete:
         checksum: Checksum | None,
         modified_at: str | None,
     ) -> Receipt:
-        record = self.uploads.fresh(record)
-        assembled = self.uploads.receiver.records.note(record.id, ASSEMBLED)
-        if assembled is not None:
-            whole = self.uploads.receiver.records.find(None, assembled)
-        elif record.state is State.COMPLETE:
-            whole = record
-        else:
-            whole = self._assembled(record, chunks)
+        whole = self._ended(record)
+        if whole is None:
+            try:
+                whole = self._assembled(self.uploads.fresh(record), chunks)
+            except Refused:
+                whole = self._ended(
+                    record
+                )  # by another server meanwhile, which takes the pieces away
+                if whole is None:
+                    raise
         length = sum(chunk.length for chunk in chunks)
         receipt = finishing.finish_now(self.uploads.receiver, whole, length, checksum, modified_at)
         if whole.id != record.id:
             self._drop(record, whole)
         return receipt
+
+    def _ended(self, record: UploadRecord) -> UploadRecord | None:
+        """Return the upload that the file was published from, if it was."""
+        assembled = self.uploads.receiver.records.note(record.id, ASSEMBLED)
+        if assembled is not None:
+            return self.uploads.receiver.records.find(None, assembled)
+        found = self.uploads.fresh(record)
+        return found if found.state is State.COMPLETE else None
 
     def _drop(self, record: UploadRecord, whole: UploadRecord) -> None:
         """Let go of the pieces: the file is published."""

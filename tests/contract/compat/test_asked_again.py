@@ -6,9 +6,13 @@ import threading
 import pytest
 
 from ingest_server.core.record import State
-from tests.support.compat_site import compat_site
+from ingest_server.storage.memory.overwriting import OverwritingBlobs
+from ingest_server.storage.memory.state import MemoryState
+from tests.support.compat_site import DIALECTS, compat_site
 from tests.support.core_site import new_key
+from tests.support.ingest import ingest
 from tests.support.persistent_camera import AGAIN, GOOD
+from tests.support.plain import wsgi_client
 from tests.support.processes import wait_for
 from tests.support.tongues import TONGUES, File
 from upload_protocol.ranges import ByteRange
@@ -51,3 +55,36 @@ def test_who_asks_again_while_a_file_is_published_is_told_to_wait_or_how_it_ende
         assert set(answers) <= GOOD | AGAIN
         assert last[0].status_code in GOOD
         assert list(site.published().values()) == [file.data]
+
+
+@pytest.mark.parametrize("tongue", OTHERS.values(), ids=OTHERS)
+def test_whose_upload_another_server_ends_in_mid_finish_is_told_how_it_ended(monkeypatch, tongue):
+    """Two servers over one store: before the first reads what it finishes by, the second has published it."""
+    stores = (MemoryState(), OverwritingBlobs())
+    spoken = {"stores": stores, "compat": DIALECTS}
+    with (
+        ingest(**spoken) as one,
+        ingest(**spoken) as other,
+        wsgi_client(one.app) as client,
+        wsgi_client(other.app) as second,
+    ):
+        file = File("clip.mp4", os.urandom(LENGTH), new_key(), STEP)
+        answer, begun = tongue.begin(client, file)
+        upload = tongue.id_in(answer)
+        if not begun:
+            tongue.send(client, upload, file, ByteRange(0, STEP))
+        records, its_end = one.receiver.records, [tongue]
+        reading = records.reading
+
+        def read(upload_id: str):
+            while its_end:
+                its_end.pop()
+                assert tongue.finish(second, upload, file).status_code in GOOD
+            return reading(upload_id)
+
+        monkeypatch.setattr(records, "reading", read)
+        last = tongue.send(client, upload, file, ByteRange(STEP, LENGTH))
+        ended = tongue.finish(client, upload, file)
+
+        assert {last.status_code, ended.status_code} <= GOOD
+        assert list(one.published().values()) == [file.data]
