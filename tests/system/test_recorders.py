@@ -92,7 +92,9 @@ def device(tmp_path):
 def test_each_recipe_that_the_page_says_is_run_is_run_below():
     [shown] = of_stage("recorders").values()
 
-    assert [block.text for block in shown] == [recipe("ffmpeg"), recipe("rpicam-vid")]
+    assert [block.text for block in shown] == [
+        recipe(one) for one in ("ffmpeg", "GStreamer", "rpicam-vid")
+    ]
 
 
 def test_mediamtx_tells_of_a_segment(device):
