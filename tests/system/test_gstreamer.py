@@ -80,7 +80,7 @@ def test_the_recipe_tells_of_each_segment_when_it_is_closed(tmp_path):
             shown = recipe("GStreamer").replace(
                 "max-size-time=60000000000", "max-size-time=1000000000"
             )
-            device.run(shown, SOURCE="videotestsrc num-buffers=70 ! " + PICTURE)
+            device.run(shown, SOURCE="videotestsrc num-buffers=30 ! " + PICTURE)
         finally:
             device.control.stop()
 

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from ingest_server.core.record import State
+from ingest_server.storage.interface import Blobs, StateStore
 from ingest_server.storage.memory.overwriting import OverwritingBlobs
 from ingest_server.storage.memory.state import MemoryState
 from tests.support.compat_site import DIALECTS, compat_site
@@ -60,11 +61,10 @@ def test_who_asks_again_while_a_file_is_published_is_told_to_wait_or_how_it_ende
 @pytest.mark.parametrize("tongue", OTHERS.values(), ids=OTHERS)
 def test_whose_upload_another_server_ends_in_mid_finish_is_told_how_it_ended(monkeypatch, tongue):
     """Two servers over one store: before the first reads what it finishes by, the second has published it."""
-    stores = (MemoryState(), OverwritingBlobs())
-    spoken = {"stores": stores, "compat": DIALECTS}
+    stores: tuple[StateStore, Blobs] = (MemoryState(), OverwritingBlobs())
     with (
-        ingest(**spoken) as one,
-        ingest(**spoken) as other,
+        ingest(stores=stores, compat=DIALECTS) as one,
+        ingest(stores=stores, compat=DIALECTS) as other,
         wsgi_client(one.app) as client,
         wsgi_client(other.app) as second,
     ):
