@@ -19,7 +19,7 @@ from edge_host.clock import SystemClock
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import UNFINISHED, State, UploadRecord
 from ingest_server.protocols import ietf, tus_final
-from ingest_server.protocols.compat import django_init
+from ingest_server.protocols.compat import django_init_end
 from ingest_server.protocols.compat.dialect import CompatSettings, DialectAnswer, DialectUploads
 from ingest_server.protocols.resumable import IETF, PROTOCOL, TUS, Resumable
 from ingest_server.uploads.pending import Pending
@@ -129,9 +129,9 @@ class AbandonedUploads:
         elif protocol == IETF:
             if ietf.was_to_end(record, self._receiver.records.notes(record.id)):
                 self._complete(record)
-        elif protocol == DJANGO_INIT and django_init.was_to_end(self._django_init, record):
+        elif protocol == DJANGO_INIT and django_init_end.was_to_end(self._django_init, record):
             try:
-                django_init.finish(self._django_init, record)
+                django_init_end.finish(self._django_init, record)
             except DialectAnswer:
                 error = "its final hash is wrong: it has failed, as its client is told"
                 log.warning("upload.unpublished", upload_id=record.id, error=error)

@@ -20,24 +20,24 @@ from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import FINISHING, UNFINISHED, State, UploadRecord
 from ingest_server.core.recorded import told_in
-from ingest_server.protocols.compat import chunk_chain, chunk_notes, finishing, sequential
+from ingest_server.protocols.compat import chunk_chain, chunk_notes, sequential
 from ingest_server.protocols.compat.answers import dashed, detail_shape, say, say_outcome
 from ingest_server.protocols.compat.dialect import DialectAnswer, DialectUploads
+from ingest_server.protocols.compat.django_init_end import (
+    ALGORITHMS,
+    FAILED,
+    HASH_FUNCTION,
+    algorithm_of,
+    fail_for_good,
+    finish_if_whole,
+)
 from ingest_server.protocols.compat.multipart import FilePart, Form
-from ingest_server.uploads.pending import Pending
-from upload_protocol.digests import Digest
 from upload_protocol.headers import MAX_OFFSET, whole_number
-from upload_protocol.messages import Receipt
 
 PREFIX = "/compat/django-init/upload"
 INIT_PATH = PREFIX + "/init"
 
-ALGORITHMS = {"MD5": "md5", "SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha512"}
-HASH_FUNCTION = "hash_function"
 RETRIES = "retries"
-FAILED = "failed"
-FINAL_HASH = "final-hash"
-"""The note of what the client says the whole chain has, kept while that is being checked."""
 CORRUPTED = "Sent chunk is corrupted. Please retry uploading the chunk."
 REQUIRED = ["This field is required."]
 
@@ -130,7 +130,7 @@ class _Chunks:
         outcome = None
         if record.state in UNFINISHED:
             told = told_in(form.fields)
-            outcome = self.finish_if_whole(record, form.fields.get("final_hash"), told)
+            outcome = finish_if_whole(self.uploads, record, form.fields.get("final_hash"), told)
         say_outcome(resp, _document(self.uploads, self.uploads.fresh(record)), outcome)
 
     def _open(self, req: falcon.Request, chunk: _Chunk) -> UploadRecord:
@@ -148,7 +148,7 @@ class _Chunks:
             return record  # the answer to the last chunk was lost
         if record.state is not State.OPEN or records.note(record.id, FAILED) is not None:
             raise _no_such_file()
-        end = chunk_chain.so_far(self.uploads, record, _algorithm(record)).end
+        end = chunk_chain.so_far(self.uploads, record, algorithm_of(record)).end
         if chunk.offset > end or (seen is None and chunk.offset < end):
             raise DialectAnswer(400, {"non_field_errors": ["Offset does not match"]})
         return record
@@ -157,7 +157,7 @@ class _Chunks:
         self, req: falcon.Request, record: UploadRecord, chunk: _Chunk, part: FilePart
     ) -> UploadRecord:
         """Receive a chunk; return its upload, which another request may just have ended by the same chunk."""
-        algorithm = _algorithm(record)
+        algorithm = algorithm_of(record)
         limit = min(self.uploads.settings.chunk_bytes, (record.length or 0) - chunk.offset)
         try:
             checksum = Checksum(algorithm, bytes.fromhex(chunk.chunk_hash))
@@ -171,7 +171,8 @@ class _Chunks:
             if refused.code == "content-digest-mismatch":
                 self._retry_or_fail(record)
             if refused.code == "too-large":
-                _fail(f"A chunk from {chunk.offset} on has at most {limit} bytes")
+                text = f"A chunk from {chunk.offset} on has at most {limit} bytes"
+                raise DialectAnswer(400, {"message": text}) from refused
             if refused.code == "not-open":
                 return self._open(req, chunk)
             raise
@@ -188,11 +189,12 @@ class _Chunks:
             chunk = _read_chunk(form)
             record = self._open(req, chunk)
             if record.state is not State.OPEN:
+                self.uploads.receiver.abort(None, held.id)
                 return chunk, record
             length = self.uploads.fresh(held).received.prefix
             if length > min(self.uploads.settings.chunk_bytes, (record.length or 0) - chunk.offset):
-                _fail(f"The chunk of {length} bytes is too long")
-            hasher = hashlib.new(_algorithm(record), usedforsecurity=False)
+                raise DialectAnswer(400, {"message": f"The chunk of {length} bytes is too long"})
+            hasher = hashlib.new(algorithm_of(record), usedforsecurity=False)
             self.uploads.receiver.records.sum_up(held.id, [(0, length)], hasher)
             if hasher.hexdigest() != chunk.chunk_hash:
                 self._retry_or_fail(record)
@@ -210,7 +212,7 @@ class _Chunks:
             self.uploads,
             record,
             verified,
-            _algorithm(record),
+            algorithm_of(record),
             lambda notes: notes.set(RETRIES, retries),
         )
 
@@ -222,92 +224,7 @@ class _Chunks:
         )
         if int(left) >= 0:
             raise DialectAnswer(400, {"message": CORRUPTED, "left_retries": left})
-        self._fail_for_good(record, CORRUPTED)
-
-    def _fail_for_good(self, record: UploadRecord, why: str) -> NoReturn:
-        self.uploads.receiver.records.write_note(record.id, FAILED, why)
-        if not self.uploads.settings.keep_failed:
-            self.uploads.receiver.abort(None, record.id)
-        _fail(why)
-
-    def finish_if_whole(
-        self, record: UploadRecord, final_hash: str | None, modified_at: str | None = None
-    ) -> Receipt | Pending | None:
-        length, so_far = (
-            record.length or 0,
-            chunk_chain.so_far(self.uploads, record, _algorithm(record)),
-        )
-        if so_far.end != length:
-            return None
-        notes = self.uploads.receiver.records.notes(record.id)
-        if record.state is State.OPEN:  # else it has been looked at
-            self._check(record, final_hash, notes, so_far.chain)
-        try:
-            return finishing.once(
-                self.uploads.receiver,
-                record,
-                length,
-                lambda: finishing.finish_by(
-                    self.uploads.receiver,
-                    record,
-                    length,
-                    lambda found: self._digest(found, notes),
-                    modified_at=modified_at,
-                ),
-            )
-        except finishing.ChecksumMismatchError as error:
-            raise _being_replaced() from error
-
-    def _check(
-        self,
-        record: UploadRecord,
-        final_hash: str | None,
-        notes: Mapping[str, str],
-        chain: str | None,
-    ) -> None:
-        if final_hash and notes.get(FINAL_HASH) != final_hash:
-            self.uploads.receiver.records.write_note(record.id, FINAL_HASH, final_hash)
-        needs_hash = self.uploads.settings.require_checksum or bool(final_hash)
-        if needs_hash and (final_hash or "").strip().lower() != chain:
-            self.uploads.receiver.records.mismatched(record.id)
-            self._fail_for_good(record, "File is corrupted")
-
-    def _digest(self, record: UploadRecord, notes: Mapping[str, str]) -> Digest:
-        """Return the SHA-256 of the stored bytes, which are what each chunk's hash said."""
-        records = self.uploads.receiver.records
-        digest = records.sha_256(record.id, record.length or 0)
-        if not records.find(None, record.id).rewrites:
-            # Asked behind it: no byte was replaced since its chunk was verified, and then recorded.
-            return digest
-        whole = hashlib.sha256()
-        for start, length, chunk_hash in chunk_chain.in_order(notes):
-            hasher = hashlib.new(_algorithm(record), usedforsecurity=False)
-            runs = [(start, length)]
-            records.sum_up(record.id, runs, hasher, whole)
-            if hasher.hexdigest() != chunk_hash:
-                raise _being_replaced()
-        return Digest(whole.digest())
-
-
-def _being_replaced() -> Refused:
-    return Refused("server-busy", "a chunk is being replaced", retry_after_s=1)
-
-
-def was_to_end(uploads: DialectUploads, record: UploadRecord) -> bool:
-    """Return whether the client has sent all chunks, and the hash of them all if it must."""
-    records = uploads.receiver.records
-    is_failed = records.note(record.id, FAILED) is not None
-    if is_failed or chunk_chain.so_far(uploads, record, _algorithm(record)).end != record.length:
-        return False
-    has_hash = records.note(record.id, FINAL_HASH) is not None
-    return has_hash or not uploads.settings.require_checksum
-
-
-def finish(uploads: DialectUploads, record: UploadRecord) -> None:
-    """Do what the request with the last chunk did not get to; raises what it would have."""
-    final_hash = uploads.receiver.records.note(record.id, FINAL_HASH)
-    while isinstance(_Chunks(uploads).finish_if_whole(record, final_hash), Pending):
-        continue
+        fail_for_good(self.uploads, record, CORRUPTED)
 
 
 def _read_chunk(form: Form) -> _Chunk:
@@ -327,11 +244,6 @@ def _read_chunk(form: Form) -> _Chunk:
             400, {"chunk_hash": ["Ensure this field has no more than 256 characters."]}
         )
     return _Chunk(fields["unique_id"], offset, chunk_hash)
-
-
-def _algorithm(record: UploadRecord) -> str:
-    """Return what the client hashes its chunks with, as hashlib names it."""
-    return ALGORITHMS[record.metadata[HASH_FUNCTION]]
 
 
 def _number(text: str) -> int | None:
@@ -354,7 +266,7 @@ def _no_such_file() -> DialectAnswer:
 def _document(uploads: DialectUploads, record: UploadRecord) -> dict[str, object]:
     records, so_far, size = (
         uploads.receiver.records,
-        chunk_chain.so_far(uploads, record, _algorithm(record)),
+        chunk_chain.so_far(uploads, record, algorithm_of(record)),
         record.length or 0,
     )
     if uploads.receiver.statuses.asked(record).receipt is not None:
@@ -387,7 +299,3 @@ def _readable(size: float) -> str:
             return f"{size:.2f} {unit}"
         size /= 1024
     return f"{size:.2f} ZB"
-
-
-def _fail(text: str) -> NoReturn:
-    raise DialectAnswer(400, {"message": text})
