@@ -38,7 +38,7 @@ from ingest_server.storage.sqlite.fleet import SqliteFleet
 if TYPE_CHECKING:
     from ingest_server.storage.s3.blobs import S3Blobs
 
-_OURS_ALONE = frozenset({"relocation", "carried", "uptime"})
+_OURS_ALONE = frozenset({"relocation", "carried", "uptime", "commits"})
 """Tables of the database that are not carried row by row."""
 
 Watcher = Callable[[str, int], None]

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from edge_host.command_line import EXIT_DONE
-from ingest_server.assembly.data_folder import restore
+from ingest_server.assembly.restoring import restore
 from ingest_server.core.record import UNFINISHED
 from ingest_server.operate.commands import Commands, Parser, Parsers
 
@@ -25,10 +25,11 @@ class RestoreCommand(Commands):
         parser = commands.add_parser(
             "restore",
             parents=[common],
-            help="go on from a copy of a database that is gone or damaged",
+            help="go on from a copy of a database that is gone, damaged or older",
             description="Puts the newest copy that is whole in the place of a database that is gone or "
-            "damaged. What is there of it is kept beside it (state.db.damaged-1). A database that can be "
-            "read is never replaced.",
+            "damaged, or older than what was committed to it. What is there of it is kept beside it "
+            "(state.db.damaged-1). An older one stays where no copy knows more. A database that can be "
+            "read is not replaced otherwise.",
         )
         what = parser.add_mutually_exclusive_group()
         what.add_argument("--from", dest="source", type=Path, metavar="FILE", help="this copy")

@@ -48,3 +48,38 @@ def test_after_a_lost_database_nothing_begins_anew_and_devices_go_on_from_the_co
     assert "1 unfinished uploads" in told
     assert (status, document["received"]) == (200, [[0, 5]])
     assert completed == 200
+
+
+def test_a_young_database_whose_log_is_lost_is_no_silent_new_start(tmp_path):
+    server = Server(tmp_path, auth={"mode": "open"}, limits={"min_free": 0})
+    server.start()
+    try:
+        client = Client(server.port, "cam-1")
+        upload_id = client.create("a.mp4", 10)
+        client.put(upload_id, ByteRange(0, 5), b"01234", 10, with_digest=False)
+        client.close()
+        server.kill()
+        (server.data_dir / "state.db-wal").unlink()
+        (server.data_dir / "state.db-shm").unlink()
+
+        Program.start(server)  # it is never ready
+        wait_for(lambda: server.child.ended() is not None, "it ends", 20)
+        ended, said = server.child.ended(), server.end_of_log()
+        part = server.data_dir / "parts" / f"{upload_id}.part"
+        is_kept = part.read_bytes()
+        told = server.run("restore")
+        server.start()
+        client = Client(server.port, "cam-1")
+        anew = client.create("a.mp4", 10)
+        client.put(anew, ByteRange(0, 10), b"0123456789", 10, with_digest=False)
+        completed, _ = client.complete(anew, b"0123456789")
+        client.close()
+    finally:
+        server.close()
+
+    assert ended == EXIT_CONFIG
+    assert "state.db has gone back" in said
+    assert "ingest-server restore" in said
+    assert is_kept == b"01234"
+    assert "itself still knows" in told
+    assert completed == 200

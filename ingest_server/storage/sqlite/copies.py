@@ -15,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from ingest_server.core.errors import StateError
+from ingest_server.storage.sqlite.commit_count import counted_by, looked_at
 
 KEPT = 3
 EVERY_S = 86400.0
@@ -43,6 +44,17 @@ class Copies:
         for number in range(1, KEPT + 1):
             if (found := self._named(number)).is_file():
                 yield found
+
+    def know_less(self) -> bool:
+        """Whether the database itself is whole, and no copy that is whole knows more."""
+        try:
+            with closing(looked_at(self._path)) as connection:
+                if fault_in(connection) is not None:
+                    return False
+                found = _known_by(connection)
+        except sqlite3.Error:
+            return False
+        return all(_known_in(copy) <= found for copy in self.all())
 
     def _named(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.copy-{number}")
@@ -163,6 +175,22 @@ def uptime_in(copy: Path) -> float:
     with closing(_opened(copy)) as connection:
         [(seconds,)] = connection.execute("SELECT seconds FROM uptime")
     return float(seconds)
+
+
+def _known_by(connection: sqlite3.Connection) -> tuple[int, float]:
+    """Return what tells which of two knows more: commits, and for older versions how long the server had run."""
+    [(seconds,)] = connection.execute("SELECT seconds FROM uptime")
+    return counted_by(connection), float(seconds)
+
+
+def _known_in(copy: Path) -> tuple[int, float]:
+    """Return it of a copy; of one that cannot be used, less than anything."""
+    try:
+        refuse_unfit(copy)
+        with closing(_opened(copy)) as connection:
+            return _known_by(connection)
+    except (StateError, sqlite3.Error):
+        return -1, 0.0
 
 
 def refuse_unfit(copy: Path) -> None:

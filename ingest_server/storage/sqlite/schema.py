@@ -202,6 +202,13 @@ MIGRATIONS: Sequence[str] = (
     ) STRICT;
     CREATE TABLE carried (upload_id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE commits (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+        number INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO commits VALUES (1, 0);
+    """,
 )
 
 VERSION = len(MIGRATIONS)

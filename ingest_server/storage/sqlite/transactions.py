@@ -41,6 +41,7 @@ from ingest_server.storage.sql.queries import SqlQueries
 from ingest_server.storage.sql.users import SqlUsers
 from ingest_server.storage.sql.writes import SqlTransaction
 from ingest_server.storage.sqlite import write_ahead_log
+from ingest_server.storage.sqlite.commit_count import CommitNotes
 from ingest_server.storage.sqlite.connections import BUSY_TIMEOUT_S, Connections
 from ingest_server.storage.sqlite.copies import Copies, fault_in
 from ingest_server.storage.sqlite.schema import MIGRATIONS, VERSION
@@ -210,7 +211,8 @@ class SqliteState(SqlQueries, StateStore):
                 if self._closed:
                     raise Refused("stopping", "the server is stopping", retry_after_s=5)
                 try:
-                    writer = SqliteWriter(self._connections.connect(), self._claims)
+                    connection = self._connections.connect()
+                    writer = SqliteWriter(connection, self._claims, CommitNotes(self.path))
                 except sqlite3.Error as error:
                     raise translated(error) from error
                 self._transaction = writer.transaction

@@ -10,6 +10,7 @@ from pathlib import Path
 from ingest_server.core.errors import StateFailed, StateLostError
 from ingest_server.storage.claims import Claims
 from ingest_server.storage.sql.writes import SqlTransaction
+from ingest_server.storage.sqlite.commit_count import CommitNotes
 from ingest_server.storage.sqlite.writes import SqliteTransaction
 
 _FULL = {sqlite3.SQLITE_FULL}
@@ -20,16 +21,25 @@ _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 class SqliteWriter:
     """The committer's connection: one transaction at a time, a savepoint for each job."""
 
-    def __init__(self, connection: sqlite3.Connection, claims: Claims) -> None:
+    def __init__(self, connection: sqlite3.Connection, claims: Claims, notes: CommitNotes) -> None:
         self._connection = connection
+        self._notes = notes
+        self._changes_before = 0
         self.transaction = SqliteTransaction(connection, claims)
 
     def begin(self) -> None:
         self._run("BEGIN IMMEDIATE")
+        self._changes_before = self._connection.total_changes
 
     def commit(self) -> None:
         """Make every job since `begin` durable, or raise `StateFailed` and none of them."""
+        if self._connection.total_changes == self._changes_before:  # it costs no sync
+            self._run("COMMIT")
+            return
+        self._run("UPDATE commits SET number = number + 1")
+        [(number,)] = self._run("SELECT number FROM commits").fetchall()
         self._run("COMMIT")
+        self._notes.note(int(number))
 
     def rollback(self) -> None:
         if self._connection.in_transaction:
@@ -69,10 +79,11 @@ class SqliteWriter:
 
     def close(self) -> None:
         self._connection.close()
+        self._notes.close()
 
-    def _run(self, statement: str) -> None:
+    def _run(self, statement: str) -> sqlite3.Cursor:
         try:
-            self._connection.execute(statement)
+            return self._connection.execute(statement)
         except sqlite3.Error as error:
             raise translated(error) from error
 

@@ -6,7 +6,8 @@ from contextlib import closing
 import pytest
 
 from edge_host.clock import SystemClock
-from ingest_server.assembly.data_folder import open_state, restore
+from ingest_server.assembly.data_folder import open_state
+from ingest_server.assembly.restoring import restore
 from ingest_server.core.errors import ServerError, StateLostError
 from ingest_server.core.record import State
 from tests.support.core_site import CoreSite

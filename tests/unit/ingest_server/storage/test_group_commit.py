@@ -11,6 +11,7 @@ from ingest_server.core.errors import Refused, StateFailed
 from ingest_server.core.record import UploadRecord
 from ingest_server.storage.claims import Claims
 from ingest_server.storage.group_commit import Committer
+from ingest_server.storage.sqlite.commit_count import CommitNotes
 from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.storage.sqlite.writer import SqliteWriter
 
@@ -27,7 +28,7 @@ def state(tmp_path):
 @pytest.fixture
 def writer(state):
     connection = sqlite3.connect(state.path, isolation_level=None, check_same_thread=False)
-    return SqliteWriter(connection, Claims())
+    return SqliteWriter(connection, Claims(), CommitNotes(state.path))
 
 
 @pytest.fixture
