@@ -96,7 +96,7 @@ def make_app(
     settings = settings or AppSettings()
     clock = store.clock
     files = Files(
-        Resumable(receiver, clock, settings.public_url),
+        Resumable(receiver, settings.public_url),
         speaks_tus=settings.tus,
         speaks_ietf=settings.ietf,
         cors_origins=settings.cors_origins,

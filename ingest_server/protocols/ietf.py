@@ -284,7 +284,7 @@ def _limit(resumable: Resumable, status: UploadStatus | None, version: int) -> s
         found.append(f"max-size={max_length}")
     moment = None if status is None else expires(status)
     if moment is not None:
-        left_s = (moment - resumable.clock.now_utc()).total_seconds()
+        left_s = (moment - resumable.receiver.clock.now_utc()).total_seconds()
         age = "expires" if version == 6 else "max-age"  # as it was called until the draft 06
         found.append(f"{age}={max(0, int(left_s))}")
     return ", ".join(found) or "min-size=0"

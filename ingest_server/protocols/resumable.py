@@ -18,7 +18,6 @@ from typing import Any, NoReturn
 
 import falcon
 
-from edge_host.clock import Clock
 from ingest_server.auth.authentication import ANONYMOUS
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
@@ -73,7 +72,6 @@ class Resumable:
     """The uploads, as both protocols see them."""
 
     receiver: UploadService
-    clock: Clock
     public_url: str | None = None
 
     def url(self, req: falcon.Request, upload_id: str) -> str:

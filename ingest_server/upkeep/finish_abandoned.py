@@ -15,7 +15,6 @@ from collections.abc import Sequence
 
 import structlog
 
-from edge_host.clock import SystemClock
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import UNFINISHED, State, UploadRecord
 from ingest_server.protocols import ietf, tus_final
@@ -39,7 +38,7 @@ class AbandonedUploads:
     def __init__(self, receiver: UploadService, settings: CompatSettings) -> None:
         self._receiver = receiver
         self._django_init = DialectUploads(DJANGO_INIT, receiver, settings)
-        self._resumable = Resumable(receiver, SystemClock())
+        self._resumable = Resumable(receiver)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         # Not looked at again before the next start: each look may read a large file.

@@ -90,6 +90,7 @@ class UploadService:
         """
         self.settings = settings
         self._store = store
+        self.clock = store.clock
         self._audit = audit = audit or Unaudited()
 
         def now() -> ReceiverSettings:

@@ -2,7 +2,7 @@
 
 A target is the name of a published file: a path of the form ``folder/.../leaf``, made by the server's
 template, that holds nothing which leads elsewhere. No folder, descriptor or link of a store is known
-outside of it.
+outside of it, but for the one file that `lend_path` and `lend_published` lend.
 
 Errors: a store that cannot do its work raises `OSError`, whatever it is made of, with the ``errno``
 that fits (``ENOSPC`` where it is full). What such a call has done is unknown, and calling it again
@@ -212,9 +212,11 @@ class Blobs(PublishedBlobs, Protocol):
         ...
 
     def lend_path(self, upload_id: str) -> AbstractContextManager[Path]:
-        """Lend the bytes of an upload as a local file, for a program of the operator's.
+        """Lend the bytes of an upload as a local file, for a program of the operator's, and for nothing else.
 
-        Files lend the part file itself; other stores a copy that is gone when the body is through.
+        Files lend the part file itself; other stores a copy that is gone when the body is through. Only
+        the ``before_publish`` hook gets it: what that is written around (a virus scanner, ffprobe) is
+        another program, often of another user, which can open a path and no descriptor of this process.
         """
         ...
 
