@@ -196,6 +196,10 @@ class UploadSteps:
             progress.next_block = None
             progress.to_replace = RangeSet([ByteRange(0, length)])
             return
+        following = first + _BLOCKS_PER_STEP
+        if answer.next is not None:  # a slow disk gives fewer than were asked for
+            following = min(following, max(first + 1, answer.next))
+            where = ByteRange(start, min(stop, following * _BLOCK_BYTES))
         with self._lock.opened():
             ours = unit.source.block_digests(
                 where, block_bytes=_BLOCK_BYTES, running=progress.digest.feed
@@ -203,7 +207,7 @@ class UploadSteps:
         theirs = {number: digest.value for number, digest in answer.blocks.items()}
         found = differing(ours, theirs, block_bytes=_BLOCK_BYTES, length=stop)
         progress.to_replace = RangeSet([*progress.to_replace, *found])
-        progress.next_block = first + _BLOCKS_PER_STEP
+        progress.next_block = following
 
     def _measure(self, gained: int, took_s: float) -> None:
         self._rates.of(self._lane).add(gained, took_s)

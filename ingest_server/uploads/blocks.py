@@ -47,7 +47,7 @@ class Blocks:
         """Join the parts.
 
         Args:
-            wait_s: how long a request waits until its reading begins, in seconds.
+            wait_s: how long a request waits until its reading begins, and how long that goes on, in seconds.
         """
         self._store = store
         self._readers = readers
@@ -64,6 +64,9 @@ class Blocks:
         has_left: Callable[[], bool] = bool,
     ) -> BlockDigests:
         """Return the digests of what is fully received among the blocks from *start* on.
+
+        A slow disk gives fewer than were asked for, at least one: whoever asks again, since an answer
+        took too long, would begin anew each time.
 
         Args:
             device: whose the upload has to be; None: anybody's.
@@ -100,7 +103,7 @@ class Blocks:
         """Return what was read, once it was begun in time: then it takes some seconds at most."""
         try:
             return reading.result(self._wait_s())
-        except FutureTimeoutError:
+        except FutureTimeoutError:  # not begun, or about to end by itself
             if reading.cancel():
                 raise Refused(
                     "server-busy", "whole files are being read first", retry_after_s=BUSY_RETRY_S
@@ -121,13 +124,24 @@ class Blocks:
         with disk_refusals():
             part = self._store.blobs.open_part(upload_id)
             try:
-                wanted = _while_there(whole, has_left)
+                wanted = _while_there(self._in_time(whole), has_left)
                 found = block_digests(part, size, wanted, length, self._store.is_stopping)
             finally:
                 part.close()
         if self._store.state.get(upload_id).rewrites != record.rewrites:
             raise Refused("server-busy", "bytes were replaced meanwhile", retry_after_s=1)
+        if len(found) < len(whole):
+            return BlockDigests(size, found, whole[len(found)])
         return BlockDigests(size, found, stop if stop * size < length else None)
+
+    def _in_time(self, numbers: Iterable[int]) -> Iterator[int]:
+        """Yield the first, and then those that are begun soon enough."""
+        now_s = self._store.clock.now_s
+        ends_s = now_s() + self._wait_s()
+        for index, number in enumerate(numbers):
+            if index and now_s() >= ends_s:
+                return
+            yield number
 
 
 def _while_there(numbers: Iterable[int], has_left: Callable[[], bool]) -> Iterator[int]:

@@ -111,6 +111,37 @@ def test_a_header_rewritten_after_it_was_sent_is_mended_by_its_blocks_only(stage
     assert len(uploads) == 1
 
 
+class OfASlowDisk:
+    """The server's blocks, of which it reads one within the time of an answer."""
+
+    def __init__(self, blocks):
+        self._blocks = blocks
+
+    def read(self, *args, **how):
+        return self._blocks.read(*args, **{**how, "limit": 1})
+
+
+def test_blocks_that_a_slow_disk_gives_a_few_at_a_time_are_all_compared(stage):
+    stage.server.receiver.blocks = OfASlowDisk(stage.server.receiver.blocks)
+    data = bytearray(os.urandom(4 * MIB))
+    recording = stage.lane.record("a.mp4", bytes(data))
+    stage.lane.run(until=lambda: stage.link.body_bytes >= 2 * MIB)
+    sent = stage.link.body_bytes
+    data[40:44] = b"MOOV"
+    with (stage.lane.media / "a.mp4").open("r+b") as file:
+        file.seek(40)
+        file.write(b"MOOV")
+
+    stage.lane.run(until=lambda: stage.lane.now(recording).state is State.SEEN)
+    stage.lane.settle(recording)
+    stage.lane.run()
+
+    assert stage.published() == {"a.mp4": bytes(data)}
+    assert sent >= 2 * MIB
+    # All of it once, and again the one block that differs.
+    assert stage.link.body_bytes == len(data) + MIB
+
+
 def test_a_recording_that_grew_while_it_was_sent_begins_a_new_upload(stage):
     recording = stage.lane.record("a.mp4", b"x" * MIB)
     stage.lane.run(until=lambda: stage.link.body_bytes >= 128 * KIB)

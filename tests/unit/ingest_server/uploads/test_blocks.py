@@ -153,3 +153,27 @@ def test_blocks_of_an_upload_of_unknown_length_end_with_its_last_byte(site):
     assert found.blocks == {0: Digest.of(b"x" * 4096), 1: Digest.of(b"x" * 904)}
     assert (found.size, found.next, later.next) == (4096, None, None)
     assert list(later.blocks) == [1]
+
+
+@pytest.mark.parametrize("gap", [0, 2])
+def test_a_slow_disk_gives_the_blocks_of_a_few_seconds_and_says_where_to_go_on(site, gap):
+    """Else each retry of who could not wait for all of them would begin anew."""
+    upload = site.create(length=10 * 4096)
+    site.put(upload, gap * 4096, b"x" * (10 - gap) * 4096)
+
+    def slowly():
+        site.clock.seconds += 20
+        return False
+
+    def read(start):
+        return site.receiver.blocks.read(
+            "cam", upload, size=4096, start=start, limit=10, has_left=slowly
+        )
+
+    answers = [read(0)]
+    while (start := answers[-1].next) is not None:
+        answers.append(read(start))
+
+    assert [list(one.blocks) for one in answers] == [
+        list(range(first, min(first + 2, 10))) for first in range(gap, 10, 2)
+    ]
