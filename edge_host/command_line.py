@@ -33,11 +33,14 @@ class Program:
     """What its optional dependencies bring."""
     missing: str
     """What is said where ``{library}``, one of those, is not there."""
+    prepare: Callable[[], None] = bool
+    """Called before each command, once it is known what is meant."""
 
     def run(self, parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         """Run the command that *argv* names, whose parser has set `command`; return the exit code."""
         options = _parsed(parser, argv)
         command: Callable[[argparse.Namespace], int] = options.command
+        self.prepare()
         try:
             return command(options)
         except tuple(self.exit_codes) as error:

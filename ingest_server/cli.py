@@ -11,6 +11,7 @@ import resource
 import signal
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,8 @@ PROGRAM = Program(
     },
     libraries=frozenset({"falcon", "cheroot"}),
     missing="{library} is not installed. Run in the project's folder: pip install '.[server]'",
+    # Else a line of the log stands in what a command prints for programs: a token, or JSON.
+    prepare=partial(logs.configure, level="warning", form="console"),
 )
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 SIGNALS = STOP_SIGNALS | {signal.SIGHUP}

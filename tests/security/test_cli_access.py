@@ -2,11 +2,15 @@
 
 import argparse
 import json
+from contextlib import closing
 
 import pytest
 
 from ingest_server.cli import main
 from ingest_server.operate.text import moment
+from ingest_server.storage.sqlite.transactions import SqliteState
+from tests.support.console import Operator
+from tests.support.small_disk import small_disk
 
 
 @pytest.fixture
@@ -76,3 +80,18 @@ def test_webhooks_without_events_are_an_empty_list_and_nothing_to_replay(run):
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(argparse.ArgumentTypeError):
         moment(text)
+
+
+def test_on_a_full_disk_a_command_prints_nothing_but_what_was_asked_for(tmp_path, capsys):
+    with small_disk(tmp_path / "disk", size="48m") as disk:
+        operator = Operator(disk.path, capsys)
+        with closing(SqliteState.open(operator.data_dir / "state.db")) as state:
+            assert state.keep_reserve()
+        disk.fill()
+
+        code, out, err = operator.run("token", "add", "cam-1")
+
+        assert code == 0
+        assert len(out.splitlines()) == 1
+        assert out.startswith("edt_cam-1_")
+        assert "storage.reserve_used" in err

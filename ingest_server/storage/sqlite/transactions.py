@@ -176,7 +176,8 @@ class SqliteState(SqlQueries, StateStore):
             if failed.code != "storage-full":
                 raise
             # Once more even where another has given it up just now: this failed before that.
-            self._reserve.give_up()
+            if not self._reserve.give_up():
+                write_ahead_log.begin_anew(self.path)  # it is written over, which takes no room
             return self._writing().run(job)
 
     def keep_reserve(self) -> bool:

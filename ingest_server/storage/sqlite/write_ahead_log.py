@@ -40,6 +40,20 @@ def cut(path: Path) -> None:
                     raise
 
 
+def begin_anew(path: Path) -> bool:
+    """Have the next commit write the log from its start again, on blocks that it has already.
+
+    Returns:
+        Whether that is so: nobody reads what is in it, and the database had room for it.
+    """
+    try:
+        with closing(sqlite_file.connect(path, timeout_s=0)) as connection:
+            [(is_held, _, _)] = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+            return not is_held
+    except sqlite3.Error:
+        return False
+
+
 def holders(path: Path) -> list[str]:
     """Return the other programs that read the database at this moment, as far as the kernel tells."""
     found: set[str] = set()

@@ -100,7 +100,12 @@ def translated(error: sqlite3.Error) -> StateFailed:
     """Return what a client is told about *error*."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _FULL:
-        return StateFailed("storage-full", "the server's database cannot grow", retry_after_s=60)
+        return StateFailed(
+            "storage-full",
+            "the server's disk is full, and its database cannot grow: nothing was changed. Make room "
+            "there, and try it again",
+            retry_after_s=60,
+        )
     if code in _BUSY:
         return StateFailed("server-busy", "the server's database is busy", retry_after_s=5)
     return StateFailed("storage-failed", f"the server's database failed ({error})")

@@ -6,6 +6,7 @@ import threading
 from contextlib import closing
 
 import pytest
+from structlog.testing import capture_logs
 
 from ingest_server.assembly.data_folder import open_state
 from ingest_server.assembly.restoring import restore
@@ -203,15 +204,16 @@ def test_notes_that_nobody_can_read_accuse_nobody(folder, torn):
     assert names(folder) == ["first.mp4", "second.mp4"]
 
 
-def test_notes_that_cannot_be_written_stop_no_upload(tmp_path, capsys):
+def test_notes_that_cannot_be_written_stop_no_upload(tmp_path):
     (tmp_path / "data" / "state.db.commits").mkdir(parents=True)
 
-    site = CoreSite(tmp_path / "data")
-    receipt = site.upload(b"first", "first.mp4")
-    site.stop()
+    with capture_logs() as logs:
+        site = CoreSite(tmp_path / "data")
+        receipt = site.upload(b"first", "first.mp4")
+        site.stop()
 
     assert receipt.published_as.endswith("/first.mp4")
-    assert capsys.readouterr().out.count("database.uncounted") == 1
+    assert [one["event"] for one in logs].count("database.uncounted") == 1
 
 
 def test_one_that_has_not_gone_back_is_never_replaced(folder):

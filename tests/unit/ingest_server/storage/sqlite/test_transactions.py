@@ -4,17 +4,21 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 
+from ingest_server.auth.tokens import issue
 from ingest_server.core.errors import StateError, StateFailed, StateTooNewError
 from ingest_server.core.record import UploadRecord
 from ingest_server.storage.interface import TokenRecord
 from ingest_server.storage.sqlite.schema import MIGRATIONS, VERSION
 from ingest_server.storage.sqlite.transactions import SqliteState
+from tests.support.small_disk import small_disk
 from upload_protocol.ranges import ByteRange
 
 RECORD = UploadRecord("0" * 32, "cam", "key", "a.mp4", "", "2026-11-21T10:00:00Z")
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
 TOKEN = TokenRecord("t1", "cam", b"hash", "2026", ())
 
 
@@ -124,3 +128,22 @@ def test_strangers_cannot_read_the_database(tmp_path):
 
     state.close()
     assert modes == {0}
+
+
+def test_on_a_disk_without_a_byte_left_the_log_is_written_over(tmp_path):
+    """So that tokens can be revoked there, whoever took the room that was kept for that."""
+    tokens = [issue(f"cam-{number}", NOW).record for number in range(9)]
+    with (
+        small_disk(tmp_path / "disk", size="20m") as disk,
+        closing(SqliteState.open(disk.path / "state.db")) as state,
+    ):
+        for one in tokens:
+            state.access.add_token(one)
+        assert not (disk.path / "reserve").exists()
+        disk.fill()
+
+        revoked = [state.access.revoke(one.device) for one in tokens[:5]]
+
+        left = [one.device for one in state.access.tokens()]
+    assert revoked == [1] * 5
+    assert left == [f"cam-{number}" for number in range(5, 9)]
