@@ -30,13 +30,17 @@ from ingest_server.assembly.allocator import give_memory_back, spare_what_is_her
 from ingest_server.assembly.command_data import CommandData, make_folder
 from ingest_server.config import DEFAULT_PATH
 from ingest_server.core.errors import Refused, ServerError, SettingError, StateLostError
-from ingest_server.operate.access import AccessCommands
+from ingest_server.operate.abort import AbortCommand
 from ingest_server.operate.check import CheckCommand
-from ingest_server.operate.devices import DeviceCommands
+from ingest_server.operate.claims import ClaimCommands
+from ingest_server.operate.device_events import EventsCommand
+from ingest_server.operate.devices import DevicesCommand
+from ingest_server.operate.fetch import FetchCommand
 from ingest_server.operate.groups import GroupCommands
 from ingest_server.operate.migrate import MigrateCommand
+from ingest_server.operate.prune import PruneCommand
 from ingest_server.operate.restore import RestoreCommand
-from ingest_server.operate.room import RoomCommands
+from ingest_server.operate.tokens import TokenCommands
 from ingest_server.operate.uploads import UploadCommands
 from ingest_server.operate.users import UserCommands
 from ingest_server.operate.verify import VerifyCommand
@@ -67,13 +71,17 @@ STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 SIGNALS = STOP_SIGNALS | {signal.SIGHUP}
 
 _COMMANDS = (
-    AccessCommands,
+    TokenCommands,
+    ClaimCommands,
     WebhookCommands,
     UserCommands,
     UploadCommands,
     GroupCommands,
-    DeviceCommands,
-    RoomCommands,
+    DevicesCommand,
+    EventsCommand,
+    FetchCommand,
+    AbortCommand,
+    PruneCommand,
     CheckCommand,
     VerifyCommand,
     RestoreCommand,

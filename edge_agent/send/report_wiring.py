@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,6 @@ from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.worker_thread import WorkerThread
 from edge_agent.core.report_pace import ReportTiming
-from edge_agent.net.endpoint import Endpoint
 from edge_agent.net.link_monitor import LinkMonitor
 from edge_agent.net.way import Way
 from edge_agent.report import payloads
@@ -26,6 +26,7 @@ from edge_agent.report.report_parts import ReportParts
 from edge_agent.report.server_port import ReportServer
 from edge_agent.report.server_reports import KEPT_S, ServerReports
 from edge_agent.report.timing import Timing
+from edge_agent.send.wiring import endpoint_of
 from edge_agent.store.recordings import Store
 
 _WHAT = "reports to the server"
@@ -44,21 +45,10 @@ def make_reports_client(settings: AgentSettings, clock: Clock, way: Way) -> Repo
     # Here and not above: an agent that does not report does not load it.
     from edge_agent.send.clients.reports import ReportsClient
 
-    server = settings.server
+    patience_s = min(_PATIENCE_S, settings.upload.idle_timeout_seconds)
     return ReportsClient(
-        Endpoint(
-            url=server.url,
-            ca_file=server.ca_file,
-            client_cert_file=server.client_cert_file,
-            client_key_file=server.client_key_file,
-            proxy=server.proxy,
-            idle_timeout_s=min(_PATIENCE_S, settings.upload.idle_timeout_seconds),
-            kept_s=KEPT_S,
-            congestion_control=settings.upload.congestion_control,
-            dscp=settings.upload.dscp,
-            way=way,
-        ),
-        token=lambda: read_secret(FOR_SERVER, server.token_file),
+        replace(endpoint_of(settings, way), idle_timeout_s=patience_s, kept_s=KEPT_S),
+        token=lambda: read_secret(FOR_SERVER, settings.server.token_file),
         utc=clock.now_utc,
     )
 

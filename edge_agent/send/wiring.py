@@ -46,6 +46,22 @@ _ASK_S = 5.0
 """For questions that are asked again, so that patience is not needed."""
 
 
+def endpoint_of(settings: AgentSettings, way: Way) -> Endpoint:
+    """Return the configured server, as it is reached over *way*."""
+    server, upload = settings.server, settings.upload
+    return Endpoint(
+        url=server.url,
+        ca_file=server.ca_file,
+        client_cert_file=server.client_cert_file,
+        client_key_file=server.client_key_file,
+        proxy=server.proxy,
+        idle_timeout_s=upload.idle_timeout_seconds,
+        congestion_control=upload.congestion_control,
+        dscp=upload.dscp,
+        way=way,
+    )
+
+
 def make_transport(
     settings: AgentSettings,
     clock: Clock,
@@ -59,20 +75,10 @@ def make_transport(
     Raises:
         ConfigError: a file for TLS or the proxy cannot be used.
     """
-    server = settings.server
+    token_file = settings.server.token_file
     return NativeClient(
-        Endpoint(
-            url=server.url,
-            ca_file=server.ca_file,
-            client_cert_file=server.client_cert_file,
-            client_key_file=server.client_key_file,
-            proxy=server.proxy,
-            idle_timeout_s=settings.upload.idle_timeout_seconds,
-            congestion_control=settings.upload.congestion_control,
-            dscp=settings.upload.dscp,
-            way=Way() if way is None else way,
-        ),
-        token=lambda: read_secret(FOR_SERVER, server.token_file) if with_token else None,
+        endpoint_of(settings, Way() if way is None else way),
+        token=lambda: read_secret(FOR_SERVER, token_file) if with_token else None,
         utc=clock.now_utc,
         watch=link,
     )

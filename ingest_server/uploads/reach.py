@@ -63,9 +63,8 @@ class Reaches:
         with self._lock:
             own = self._by_upload.setdefault(record.id, _Reach(record.device))
             floor = max(own.stop, end_of(record.received))
-            beside = self._unrecorded_beside(
-                record
-            )  # before what is recorded: else a seal is missed
+            # Before what is recorded: else a seal is missed.
+            beside = self._unrecorded_beside(record)
             refuse_over_quota(
                 self._queries,
                 record.device,

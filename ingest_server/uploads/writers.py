@@ -103,9 +103,7 @@ class Writer:
             self._go_on_or_raise()  # else the older of two would have the newer claim
             record, self._part = self._recording.begin()
             self.recorded = record.received.within(self.where)
-            self._part.expect(
-                self.where.start, self.where.stop
-            )  # of that, what is recorded is read
+            self._part.expect(self.where.start, self.where.stop)  # what is recorded of it is read
             self._running.agree(record.rewrites)
 
     def accept(self, data: memoryview) -> None:

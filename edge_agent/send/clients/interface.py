@@ -13,7 +13,8 @@ after a restart, and does its work once: `create` finds the upload of its key, `
 (of equal bytes), `complete` gives the same receipt.
 
 What not every server can do is a protocol of its own (`CanAbort`, `CanAskByDigest`, `CanExtend`,
-`CanSendDirect`, `CanEnrol`), asked for where it is needed with ``isinstance``; a further capability is a further protocol and no seventh duty.
+`CanSendDirect`, `CanEnrol`), asked for where it is needed with ``isinstance``; a further capability is a
+further protocol and no seventh duty.
 `tests/contract/test_clients.py` is the suite that every client passes.
 """
 

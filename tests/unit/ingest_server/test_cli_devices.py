@@ -9,7 +9,7 @@ import pytest
 
 from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 from ingest_server.assembly.relocated import Mark
-from ingest_server.operate import devices
+from ingest_server.operate import commands
 from tests.support.console import Operator
 from tests.support.fleet import Site, state
 from tests.support.ingest import ingest
@@ -17,7 +17,7 @@ from tests.support.ingest import ingest
 
 @pytest.fixture
 def operator(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(devices, "LOOK_S", 0.02)
+    monkeypatch.setattr(commands, "LOOK_S", 0.02)
     return Operator(tmp_path, capsys)
 
 

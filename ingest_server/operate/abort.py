@@ -1,29 +1,21 @@
-"""``ingest-server abort | prune``: making room, beside a running server."""
+"""``ingest-server abort``: unfinished uploads end, beside a running server."""
 
 from __future__ import annotations
 
 import argparse
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 
-from edge_host.clock import SystemClock, rfc3339
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
 from ingest_server.operate.commands import Commands, Parser, Parsers
 from ingest_server.operate.noting import audit_of
 from ingest_server.operate.text import counted, shown, size, span
-from ingest_server.storage.interface import Blobs, StateStore, Transaction
-from ingest_server.storage.interface.keeping import STEP
+from ingest_server.storage.interface import Blobs, StateStore
 from ingest_server.uploads.aborting import abort_beside
 
-PAUSE_S = 0.02
-"""Between two steps: the server's own commits take their turn then."""
 
-
-class RoomCommands(Commands):
-    """The commands."""
+class AbortCommand(Commands):
+    """The command."""
 
     def add_parsers(self, commands: Parsers, common: Parser) -> None:
         abort = commands.add_parser(
@@ -43,26 +35,6 @@ class RoomCommands(Commands):
             help="with --device: only those that got no byte for so long, such as 12h or 2d",
         )
         abort.set_defaults(command=self._abort)
-        prune = commands.add_parser(
-            "prune",
-            parents=[common],
-            help="let the database forget what is over; never what a published file is known by",
-            description="Lets the database forget: uploads that have ended without a file; those "
-            "whose file [retention] has removed; events that nobody waits for; notes and metadata "
-            "of complete uploads. Of a file that is still published its device, name, length, "
-            "digest, identity and receipt are kept for good. In small steps, beside a running "
-            "server. Without it the server forgets the first and third after 30 days by itself.",
-        )
-        prune.add_argument(
-            "--older-than",
-            type=span,
-            default=timedelta(days=30),
-            metavar="TIME",
-            help="what ended so long ago, counted while the server ran (default: 30d)",
-        )
-        prune.set_defaults(command=self._prune)
-
-    # abort
 
     def _abort(self, options: argparse.Namespace) -> int:
         if bool(options.upload_ids) == bool(options.device):
@@ -114,39 +86,6 @@ class RoomCommands(Commands):
             )
         return 1 if are_refused else 0
 
-    # prune
-
-    def _prune(self, options: argparse.Namespace) -> int:
-        state = self._data.state(options)
-        try:
-            before_s = state.uptime_s() - options.older_than.total_seconds()
-            before = rfc3339(SystemClock().now_utc() - options.older_than)
-            ended = _forgotten(state, lambda rows: rows.forget_ended(before_s))
-            removed = _forgotten(state, lambda rows: rows.forget_removed(before_s, before))
-            events = _forgotten(state, lambda rows: rows.forget_events(before_s))
-            texts = sum(_texts(state, before_s))
-            state.run(lambda rows: rows.forget_contacts(before))
-            given_back = sum(_given_back(state))
-            sizes, uptime_s = state.sizes(), state.uptime_s()
-        except OverflowError:
-            self._complain("--older-than goes back further than the calendar")
-            return 2
-        finally:
-            state.close()
-        if before_s <= 0 and options.older_than:
-            print(
-                f"The server has run for {uptime_s / 86400:.1f} days in all, so nothing is older "
-                f"than {options.older_than / timedelta(days=1):g} days; see --older-than."
-            )
-        print(
-            f"Forgotten: {counted(ended, 'upload')} that ended without a file, "
-            f"{counted(removed, 'upload')} whose file was removed, {counted(events, 'event')}, "
-            f"notes and metadata of {counted(texts, 'complete upload')}.\n"
-            f"Given back to the disk: {size(given_back)}. The database has {size(sizes.stored)}, "
-            f"{size(sizes.free)} of it free for what comes next."
-        )
-        return 0
-
 
 def _open_of(state: StateStore, device: str, idle: timedelta | None) -> list[str]:
     idle_s = 0.0 if idle is None else idle.total_seconds()
@@ -163,42 +102,3 @@ def _why_not(state: StateStore, upload_id: str, refused: Refused) -> str:
     if refused.code == "not-open":
         return f"it is {found.value}: it is published within moments, or open again"
     return refused.detail
-
-
-def _forgotten(state: StateStore, forget: Callable[[Transaction], int]) -> int:
-    count = 0
-    while True:
-        found = state.run(forget)
-        count += found
-        if found < STEP:
-            return count
-        _let_others_write()
-
-
-def _texts(state: StateStore, before_s: float) -> Iterator[int]:
-    after: str | None = ""
-    while after is not None:
-        count, after = state.run(_TextsAfter(before_s, after))
-        yield count
-        _let_others_write()
-
-
-@dataclass(frozen=True, slots=True)
-class _TextsAfter:
-    """A step, as a job."""
-
-    before_s: float
-    after: str
-
-    def __call__(self, rows: Transaction) -> tuple[int, str | None]:
-        return rows.forget_texts(self.before_s, after=self.after)
-
-
-def _given_back(state: StateStore) -> Iterator[int]:
-    while given_back := state.give_back():
-        yield given_back
-        _let_others_write()
-
-
-def _let_others_write() -> None:
-    threading.Event().wait(PAUSE_S)

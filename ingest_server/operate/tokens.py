@@ -1,4 +1,4 @@
-"""``ingest-server token | claim``: which devices may come in."""
+"""``ingest-server token``: which devices may come in."""
 
 from __future__ import annotations
 
@@ -9,22 +9,17 @@ from collections.abc import Sequence
 
 from edge_host.clock import SystemClock, rfc3339
 from ingest_server.auth.authentication import GROUP, SCOPE_UPLOAD, SCOPES
-from ingest_server.auth.tokens import claim_hash, issue, new_claim
+from ingest_server.auth.tokens import issue
 from ingest_server.operate.commands import Commands, Parser, Parsers
 from ingest_server.operate.noting import note
 from ingest_server.operate.text import counted, moment, print_table
-from ingest_server.storage.interface import ClaimRecord
 from upload_protocol.headers import is_device_id
 
 
-class AccessCommands(Commands):
+class TokenCommands(Commands):
     """The commands; they work beside a running server, and at once."""
 
     def add_parsers(self, commands: Parsers, common: Parser) -> None:
-        self._token_parsers(commands, common)
-        self._claim_parsers(commands, common)
-
-    def _token_parsers(self, commands: Parsers, common: Parser) -> None:
         token = commands.add_parser("token", help="add, list and revoke the tokens of devices")
         tokens = token.add_subparsers(required=True, metavar="ACTION")
         add = tokens.add_parser(
@@ -44,37 +39,15 @@ class AccessCommands(Commands):
             metavar="NAME",
             help="a group that a [[route]] sends elsewhere; may be repeated",
         )
-        add.set_defaults(command=self._token_add, begins=True)
+        add.set_defaults(command=self._add, begins=True)
         listed = tokens.add_parser("list", parents=[common], help="show tokens by their ids")
         listed.add_argument("--json", action="store_true", help="as a JSON array")
-        listed.set_defaults(command=self._token_list)
+        listed.set_defaults(command=self._list)
         revoke = tokens.add_parser("revoke", parents=[common], help="end tokens, at once")
         revoke.add_argument("which", metavar="DEVICE|TOKEN_ID", help="all of a device, or one")
-        revoke.set_defaults(command=self._token_revoke)
+        revoke.set_defaults(command=self._revoke)
 
-    def _claim_parsers(self, commands: Parsers, common: Parser) -> None:
-        claim = commands.add_parser(
-            "claim", help="claim tokens: one on many images, a token of its own for each device"
-        )
-        actions = claim.add_subparsers(required=True, metavar="ACTION")
-        add = actions.add_parser(
-            "add", parents=[common], help="make one; printed once, as the last line of stdout"
-        )
-        add.add_argument("--devices", type=int, required=True, metavar="N", help="for how many")
-        add.add_argument("--expires", type=moment, required=True, metavar="WHEN", help="30d, ...")
-        add.set_defaults(command=self._claim_add, begins=True)
-        listed = actions.add_parser("list", parents=[common], help="show them by their ids")
-        listed.add_argument("--json", action="store_true", help="as a JSON array")
-        listed.set_defaults(command=self._claim_list)
-        revoke = actions.add_parser(
-            "revoke", parents=[common], help="end one; its devices keep their tokens"
-        )
-        revoke.add_argument("claim_id", metavar="CLAIM_ID")
-        revoke.set_defaults(command=self._claim_revoke)
-
-    # token
-
-    def _token_add(self, options: argparse.Namespace) -> int:
+    def _add(self, options: argparse.Namespace) -> int:
         device: str = options.device
         if not is_device_id(device):
             self._complain(
@@ -116,7 +89,7 @@ class AccessCommands(Commands):
         print(issued.token)
         return 0
 
-    def _token_list(self, options: argparse.Namespace) -> int:
+    def _list(self, options: argparse.Namespace) -> int:
         state = self._data.state(options)
         try:
             found = state.access.tokens()
@@ -154,7 +127,7 @@ class AccessCommands(Commands):
         )
         return 0
 
-    def _token_revoke(self, options: argparse.Namespace) -> int:
+    def _revoke(self, options: argparse.Namespace) -> int:
         state = self._data.state(options)
         try:
             count = state.access.revoke(options.which)
@@ -165,68 +138,6 @@ class AccessCommands(Commands):
             return 1
         note(self._config(options), "token.revoke", object_=options.which)
         print(f"{counted(count, 'token')} revoked, at once.", file=sys.stderr)
-        return 0
-
-    # claim
-
-    def _claim_add(self, options: argparse.Namespace) -> int:
-        if options.devices < 1:
-            self._complain("--devices is at least 1")
-            return 2
-        token, claim_id = new_claim()
-        now = rfc3339(SystemClock().now_utc())
-        claim = ClaimRecord(claim_id, now, options.expires, options.devices, 0, None)
-        state = self._data.state(options)
-        try:
-            state.access.add_claim(claim, claim_hash(token))
-        finally:
-            state.close()
-        note(self._config(options), "claim.add", object_=claim_id)
-        print(
-            f"Claim token {claim_id} for {counted(options.devices, 'device')} until {options.expires}. It is "
-            "shown this once: put it on the image.",
-            file=sys.stderr,
-        )
-        print(token)
-        return 0
-
-    def _claim_list(self, options: argparse.Namespace) -> int:
-        state = self._data.state(options)
-        try:
-            found = state.access.claims()
-        finally:
-            state.close()
-        if options.json:
-            keys = ("claim_id", "created_at", "expires_at", "devices", "used", "revoked_at")
-            print(json.dumps([{key: getattr(one, key) for key in keys} for one in found], indent=2))
-            return 0
-        print_table(
-            ("CLAIM", "CREATED", "EXPIRES", "USED", "REVOKED"),
-            [
-                (
-                    one.claim_id,
-                    one.created_at,
-                    one.expires_at,
-                    f"{one.used}/{one.devices}",
-                    one.revoked_at or "no",
-                )
-                for one in found
-            ],
-            none="There is no claim token: ingest-server claim add makes one.",
-        )
-        return 0
-
-    def _claim_revoke(self, options: argparse.Namespace) -> int:
-        state = self._data.state(options)
-        try:
-            is_gone = state.access.revoke_claim(options.claim_id, rfc3339(SystemClock().now_utc()))
-        finally:
-            state.close()
-        if not is_gone:
-            self._complain(f"no claim token that is still good is called {options.claim_id!r}")
-            return 1
-        note(self._config(options), "claim.revoke", object_=options.claim_id)
-        print("Revoked, at once; the devices that used it keep their tokens.", file=sys.stderr)
         return 0
 
 
