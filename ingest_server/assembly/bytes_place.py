@@ -115,7 +115,7 @@ def look_at_place(config: ServerConfig, place: str | None) -> Blobs:
         files = FileBlobs(config.server.data_dir)
         files.look()
         return files
-    from ingest_server.storage.s3.whereabouts import refuse_anothers
+    from ingest_server.storage.s3.proving import refuse_anothers
 
     own = bucket_of(config)
     found = own if place is None else own.beside(own.place.sibling(place))

@@ -15,7 +15,7 @@ from ingest_server import cli
 from ingest_server.core.errors import StorageError
 from ingest_server.core.record import UploadRecord
 from ingest_server.storage.memory.state import MemoryState
-from ingest_server.storage.s3 import whereabouts
+from ingest_server.storage.s3 import proving
 from ingest_server.storage.s3.blobs import S3Blobs
 from ingest_server.storage.s3.bucket import Bucket
 from ingest_server.storage.s3.places import S3Places
@@ -258,7 +258,7 @@ def refusal(answer):
 def test_a_server_starts_without_the_bucket_of_a_rule_and_takes_it_up_when_it_is_there(
     field, store, capsys, monkeypatch
 ):
-    monkeypatch.setattr(whereabouts, "RETRY_S", 0.0)
+    monkeypatch.setattr(proving, "RETRY_S", 0.0)
     late = f"late-{secrets.token_hex(4)}"
     rule = field.rule(bucket=late)
     place = field.own.sibling(f"s3://{late}/{field.other.prefix}")
@@ -297,7 +297,7 @@ def test_a_server_starts_without_the_bucket_of_a_rule_and_takes_it_up_when_it_is
 def test_a_bucket_that_is_another_servers_when_it_comes_back_takes_nothing(
     field, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(whereabouts, "RETRY_S", 0.0)
+    monkeypatch.setattr(proving, "RETRY_S", 0.0)
     late = f"late-{secrets.token_hex(4)}"
     other = Field(tmp_path / "other", field.store, late)
     field.other = other.own = field.own.sibling(f"s3://{late}/raw")

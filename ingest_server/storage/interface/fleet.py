@@ -131,7 +131,43 @@ class CommandStore(Protocol):
         ...
 
 
-class FleetStore(HoldsStore, CommandStore, Protocol):
+class EventStore(Protocol):
+    def add_events(self, events: Sequence[DeviceEvent]) -> list[DeviceEvent]:
+        """Keep what is new of *events*, durable on return; return that with its numbers."""
+        ...
+
+    def events(self, device: str | None, *, after: int | None, limit: int) -> list[DeviceEvent]:
+        """Return events of one device or of all, in order of their number.
+
+        Args:
+            after: the number of the last one that was seen; None: the newest *limit* ones.
+        """
+        ...
+
+    def notices(self) -> dict[str, bytes]:
+        """Return what was told to people and has not ended, by its key."""
+        ...
+
+    def put_notice(self, key: str, body: bytes | None) -> None:
+        """Keep that something was told, or (None) that its end was; durable on return."""
+        ...
+
+
+class SampleStore(Protocol):
+    def samples(self, device: str, step_s: int, since_s: int) -> list[Samples]:
+        """Return what begins at *since_s* or later, oldest first."""
+        ...
+
+    def newest_samples(self, step_s: int, since_s: int) -> list[Samples]:
+        """Return the runs of every device that begin at *since_s* or later."""
+        ...
+
+    def thin_out(self, step_s: int, runs: int) -> int:
+        """Keep the newest *runs* starts of that step, whatever the clock says; return how many went."""
+        ...
+
+
+class FleetStore(HoldsStore, CommandStore, EventStore, SampleStore, Protocol):
     """Safe to use from several threads. Each method is one transaction."""
 
     is_shared: bool = False
@@ -190,38 +226,6 @@ class FleetStore(HoldsStore, CommandStore, Protocol):
         Returns:
             Whether they were kept; false: something else is there.
         """
-        ...
-
-    def add_events(self, events: Sequence[DeviceEvent]) -> list[DeviceEvent]:
-        """Keep what is new of *events*, durable on return; return that with its numbers."""
-        ...
-
-    def events(self, device: str | None, *, after: int | None, limit: int) -> list[DeviceEvent]:
-        """Return events of one device or of all, in order of their number.
-
-        Args:
-            after: the number of the last one that was seen; None: the newest *limit* ones.
-        """
-        ...
-
-    def samples(self, device: str, step_s: int, since_s: int) -> list[Samples]:
-        """Return what begins at *since_s* or later, oldest first."""
-        ...
-
-    def newest_samples(self, step_s: int, since_s: int) -> list[Samples]:
-        """Return the runs of every device that begin at *since_s* or later."""
-        ...
-
-    def thin_out(self, step_s: int, runs: int) -> int:
-        """Keep the newest *runs* starts of that step, whatever the clock says; return how many went."""
-        ...
-
-    def notices(self) -> dict[str, bytes]:
-        """Return what was told to people and has not ended, by its key."""
-        ...
-
-    def put_notice(self, key: str, body: bytes | None) -> None:
-        """Keep that something was told, or (None) that its end was; durable on return."""
         ...
 
     def close(self) -> None: ...

@@ -58,8 +58,6 @@ class S3Places(Blobs):
         """Return all places but the own one: those of the rules, then those where uploads are besides."""
         return self._where.names()
 
-    # All of it
-
     def look(self) -> None:
         """Look at the own place alone, for a command: what is in one that is away is found to be unreadable.
 
@@ -92,14 +90,14 @@ class S3Places(Blobs):
             StorageError: one is another server's, or has lost what was in it.
         """
         found = self._own.identify(agree)
-        self._where.prove()
+        self._where.proving.prove()
         return found
 
     def look_around(self) -> None:
-        self._where.look_around()
+        self._where.proving.look_around()
 
     def away(self) -> list[str]:
-        return self._where.away()
+        return self._where.proving.away()
 
     def is_begun(self) -> bool:
         return self._own.is_begun()
@@ -131,8 +129,6 @@ class S3Places(Blobs):
 
     def announce(self, target: str, *, is_late: bool = False) -> None:
         """As in one place."""
-
-    # Uploads while they arrive
 
     def create_part(self, upload_id: str, place: str = "") -> None:
         self.place(place).create_part(upload_id)
@@ -173,8 +169,6 @@ class S3Places(Blobs):
 
     def part_identity(self, upload_id: str) -> str | None:
         return self._where.of(upload_id).part_identity(upload_id)
-
-    # Published files
 
     def is_taken(self, target: str) -> bool:
         place, path, _ = self._where.at(target)

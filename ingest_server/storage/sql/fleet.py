@@ -7,19 +7,24 @@ number becomes visible after a greater one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 from ingest_server.storage.interface import (
     DeviceChanges,
-    DeviceEvent,
     FleetStore,
     KnownDevice,
     Samples,
 )
-from ingest_server.storage.interface.fleet import KEPT_EVENTS, KEPT_EVENTS_IN_ALL, KEPT_GONE
+from ingest_server.storage.interface.fleet import KEPT_GONE
 from ingest_server.storage.sql.fleet_commands import SqlCommands
-from ingest_server.storage.sql.fleet_database import FleetDatabase, FleetTransaction
+from ingest_server.storage.sql.fleet_database import (
+    NUMBER_OF_DEVICE,
+    FleetDatabase,
+    FleetTransaction,
+)
+from ingest_server.storage.sql.fleet_events import SqlEvents
 from ingest_server.storage.sql.fleet_holds import SqlHolds
+from ingest_server.storage.sql.fleet_samples import SqlSamples
 
 _OF_DEVICE = ("documents", "samples", "holds", "holds_standing", "devices")
 """What is kept under a device's number."""
@@ -30,7 +35,6 @@ _KNOWN = (
     "LEFT JOIN documents i ON i.number = d.number AND i.kind = 'info' "
     "LEFT JOIN documents w ON w.number = d.number AND w.kind = 'desired'"
 )
-_NUMBER = "(SELECT number FROM devices WHERE device = ?)"
 _LAST_CHANGE = (
     "SELECT max(n) FROM (SELECT coalesce(max(changed), 0) AS n FROM devices "
     "UNION ALL SELECT coalesce(max(changed), 0) FROM gone) AS changes"
@@ -39,7 +43,7 @@ _MANY = 500
 """Names in one question."""
 
 
-class SqlFleet(SqlHolds, SqlCommands, FleetStore):
+class SqlFleet(SqlHolds, SqlCommands, SqlEvents, SqlSamples, FleetStore):
     """Reads and writes of the fleet."""
 
     def __init__(self, database: FleetDatabase) -> None:
@@ -52,8 +56,6 @@ class SqlFleet(SqlHolds, SqlCommands, FleetStore):
 
     def close(self) -> None:
         self._database.close()
-
-    # devices and what they say
 
     def devices(self) -> list[KnownDevice]:
         return [KnownDevice(*row) for row in self._database.read(f"{_KNOWN} ORDER BY device")]
@@ -119,7 +121,9 @@ class SqlFleet(SqlHolds, SqlCommands, FleetStore):
 
     def document(self, device: str, kind: str) -> bytes | None:
         rows = self._database.read(
-            f"SELECT body FROM documents WHERE kind = ? AND number = {_NUMBER}", kind, device
+            f"SELECT body FROM documents WHERE kind = ? AND number = {NUMBER_OF_DEVICE}",
+            kind,
+            device,
         )
         return rows[0][0] if rows else None
 
@@ -127,7 +131,7 @@ class SqlFleet(SqlHolds, SqlCommands, FleetStore):
         def job(transaction: FleetTransaction) -> None:
             change = _next_change(transaction)
             for table in _OF_DEVICE:
-                transaction.write(f"DELETE FROM {table} WHERE number = {_NUMBER}", device)
+                transaction.write(f"DELETE FROM {table} WHERE number = {NUMBER_OF_DEVICE}", device)
             for table in ("commands", self._events):
                 transaction.write(f"DELETE FROM {table} WHERE device = ?", device)
             transaction.write(
@@ -144,8 +148,6 @@ class SqlFleet(SqlHolds, SqlCommands, FleetStore):
 
         self._database.change(job, is_durable=True)
 
-    # what they are asked
-
     def put_desired(self, device: str, document: bytes, *, over: bytes | None = None) -> bool:
         def job(transaction: FleetTransaction) -> bool:
             change = _next_change(transaction)
@@ -160,112 +162,6 @@ class SqlFleet(SqlHolds, SqlCommands, FleetStore):
             return True
 
         return self._database.change(job, is_durable=True)
-
-    # what happened
-
-    def add_events(self, events: Sequence[DeviceEvent]) -> list[DeviceEvent]:
-        table = self._events
-
-        def job(transaction: FleetTransaction) -> list[DeviceEvent]:
-            new = []
-            for one in events:
-                found = transaction.rows(
-                    f"INSERT INTO {table} (device, id, type, at, body) VALUES (?, ?, ?, ?, ?) "
-                    "ON CONFLICT DO NOTHING RETURNING number",
-                    one.device,
-                    one.id,
-                    one.type,
-                    one.at,
-                    one.body,
-                )
-                new += [
-                    DeviceEvent(one.device, one.id, one.type, one.at, one.body, number)
-                    for (number,) in found
-                ]
-            for device in {one.device for one in new}:
-                transaction.write(
-                    f"DELETE FROM {table} WHERE device = ? AND number <= (SELECT number FROM {table} "
-                    "WHERE device = ? ORDER BY number DESC LIMIT 1 OFFSET ?)",
-                    device,
-                    device,
-                    KEPT_EVENTS,
-                )
-            if new:
-                transaction.write(
-                    f"DELETE FROM {table} WHERE number <= ?", new[-1].number - KEPT_EVENTS_IN_ALL
-                )
-            return new
-
-        return self._database.change(job, is_durable=True)
-
-    def events(self, device: str | None, *, after: int | None, limit: int) -> list[DeviceEvent]:
-        which = "" if device is None else "device = ? AND "
-        values: list[object] = [] if device is None else [device]
-        order = "DESC" if after is None else "ASC"
-        rows = self._database.read(
-            f"SELECT device, id, type, at, body, number FROM {self._events} WHERE {which}number > ? "
-            f"ORDER BY number {order} LIMIT ?",
-            *values,
-            after or 0,
-            limit,
-        )
-        return [DeviceEvent(*row) for row in (reversed(rows) if after is None else rows)]
-
-    # what they did, minute by minute
-
-    def samples(self, device: str, step_s: int, since_s: int) -> list[Samples]:
-        rows = self._database.read(
-            f"SELECT start_s, packed FROM samples WHERE step_s = ? AND number = {_NUMBER} "
-            "AND start_s IN (SELECT DISTINCT start_s "
-            "FROM samples WHERE step_s = ? AND start_s >= ?) ORDER BY start_s",
-            step_s,
-            device,
-            step_s,
-            since_s,
-        )
-        return [Samples(device, step_s, start_s, packed) for start_s, packed in rows]
-
-    def newest_samples(self, step_s: int, since_s: int) -> list[Samples]:
-        rows = self._database.read(
-            "SELECT d.device, s.start_s, s.packed FROM samples s JOIN devices d USING (number) "
-            "WHERE s.step_s = ? AND s.start_s >= ? ORDER BY s.start_s",
-            step_s,
-            since_s,
-        )
-        return [Samples(device, step_s, start_s, packed) for device, start_s, packed in rows]
-
-    def thin_out(self, step_s: int, runs: int) -> int:
-        def job(transaction: FleetTransaction) -> int:
-            starts = transaction.rows(
-                "SELECT DISTINCT start_s FROM samples WHERE step_s = ? ORDER BY start_s DESC",
-                step_s,
-            )
-            if len(starts) <= runs:
-                return 0
-            return transaction.write(
-                "DELETE FROM samples WHERE step_s = ? AND start_s <= ?", step_s, *starts[runs]
-            )
-
-        return self._database.change(job)
-
-    # what people were told
-
-    def notices(self) -> dict[str, bytes]:
-        return dict(self._database.read("SELECT key, body FROM notices ORDER BY key"))
-
-    def put_notice(self, key: str, body: bytes | None) -> None:
-        def job(transaction: FleetTransaction) -> None:
-            if body is None:
-                transaction.write("DELETE FROM notices WHERE key = ?", key)
-            else:
-                transaction.write(
-                    "INSERT INTO notices (key, body) VALUES (?, ?) "
-                    "ON CONFLICT (key) DO UPDATE SET body = excluded.body",
-                    key,
-                    body,
-                )
-
-        self._database.change(job, is_durable=True)
 
 
 _PUT_DOCUMENT = (

@@ -9,6 +9,9 @@ from ingest_server.storage.sql.dialect import Dialect
 
 T = TypeVar("T")
 
+NUMBER_OF_DEVICE = "(SELECT number FROM devices WHERE device = ?)"
+"""What rows about a device are kept under."""
+
 
 class FleetTransaction(Protocol):
     """One job's reads and writes."""

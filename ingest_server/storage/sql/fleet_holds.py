@@ -12,9 +12,11 @@ from ingest_server.storage.interface.holds import (
     HoldsStanding,
     HoldsStore,
 )
-from ingest_server.storage.sql.fleet_database import FleetDatabase, FleetTransaction
-
-_NUMBER = "(SELECT number FROM devices WHERE device = ?)"
+from ingest_server.storage.sql.fleet_database import (
+    NUMBER_OF_DEVICE,
+    FleetDatabase,
+    FleetTransaction,
+)
 
 
 class SqlHolds(HoldsStore):
@@ -82,7 +84,7 @@ class SqlHolds(HoldsStore):
         after: tuple[int, str] | None = None,
         limit: int = 100,
     ) -> list[Held]:
-        wanted, values = [f"number = {_NUMBER}"], [device]
+        wanted, values = [f"number = {NUMBER_OF_DEVICE}"], [device]
         given: list[object] = [*values]
         same = self._database.dialect.like
         if like:
@@ -123,7 +125,7 @@ def _counted(transaction: FleetTransaction, number: int) -> tuple[int, int]:
 
 def _standing(rows: Callable[..., list[tuple[Any, ...]]], device: str) -> HoldsStanding:
     found = rows(
-        f"SELECT epoch, through, count, is_full FROM holds_standing WHERE number = {_NUMBER}",
+        f"SELECT epoch, through, count, is_full FROM holds_standing WHERE number = {NUMBER_OF_DEVICE}",
         device,
     )
     if not found:

@@ -238,7 +238,7 @@ def test_what_a_device_holds_is_searched_and_paged(fleet, wanted, found):
 def test_of_too_much_that_a_device_holds_the_newest_stays(fleet, monkeypatch):
     for module in (
         "ingest_server.storage.sql.fleet_holds",
-        "ingest_server.storage.memory.fleet",
+        "ingest_server.storage.memory.fleet_holds",
     ):
         monkeypatch.setattr(f"{module}.MOST_HELD", 3)
     assert held_bounds.MOST_HELD == 100_000
@@ -259,7 +259,7 @@ def test_of_too_much_that_a_device_holds_the_newest_stays(fleet, monkeypatch):
 def test_what_all_devices_hold_together_is_bounded(fleet, monkeypatch):
     for module in (
         "ingest_server.storage.sql.fleet_holds",
-        "ingest_server.storage.memory.fleet",
+        "ingest_server.storage.memory.fleet_holds",
     ):
         monkeypatch.setattr(f"{module}.MOST_HELD_IN_ALL", 3)
     rows = [held(1), held(2)]
