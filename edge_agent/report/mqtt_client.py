@@ -51,7 +51,10 @@ _NOT_AT_SUBSCRIBE: Final = 2
 
 
 class MqttClient:
-    """One connection in its own thread, where names are looked up and TLS is spoken too."""
+    """One connection in its own thread, where names are looked up and TLS is spoken too.
+
+    paho calls what begins with ``_on_`` there.
+    """
 
     def __init__(
         self,
@@ -244,8 +247,6 @@ class MqttClient:
                 was_refused=self._was_refused,
             )
         )
-
-    # What follows is called by paho, in the network thread.
 
     def _on_connect(
         self, _client: object, _data: object, flags: Any, code: ReasonCode, properties: Any

@@ -52,7 +52,7 @@ PAUSE_S = 0.00025
 
 
 class FleetBroker:
-    """Begins with `start`; `step` is called by the fleet's worker, `note` by anyone."""
+    """Begins with `start`, in a thread of its own; `step` is called by the fleet's worker, `note` by anyone."""
 
     def __init__(
         self, settings: BrokerSettings, fleet: FleetService, messages: Messages, lead: Lead = SOLE
@@ -176,8 +176,6 @@ class FleetBroker:
         if taken is Taken.LEFT_OUT:
             self._stopped.wait(PAUSE_S)
         return taken is not Taken.NOT_STORED
-
-    # in the thread of its own
 
     def _run(self) -> None:
         while not self._stopped.is_set():

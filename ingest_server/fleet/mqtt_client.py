@@ -72,7 +72,7 @@ class Listener(Protocol):
 
 
 class Session:
-    """Runs in the thread of whoever calls `run`; everything else may be called from any other."""
+    """Runs in the thread of whoever calls `run`, where paho says what has come; all else is for any thread."""
 
     def __init__(
         self,
@@ -210,8 +210,6 @@ class Session:
         connection = client.socket()
         if connection is not None:
             connection.close()
-
-    # called by paho, in the thread of `run`
 
     def _connected(
         self, client: paho.Client, _data: object, _flags: object, reason: Any, _properties: object

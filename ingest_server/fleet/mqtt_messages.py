@@ -228,8 +228,6 @@ class Messages:
         is_there = member.presence_at(self._fleet.clock.now_s()) == ONLINE
         return is_there and "server" in member.via
 
-    # what is said
-
     def command(self, command: CommandRecord) -> Saying:
         """Return a command on its way to its device; the broker drops it when it would be too late."""
         now = self._fleet.clock.now_utc()

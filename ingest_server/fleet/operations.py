@@ -6,18 +6,17 @@ import json
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 from edge_host.clock import rfc3339
 from ingest_server.core.errors import Refused
 from ingest_server.fleet.command_forms import complaint_about_settings
 from ingest_server.fleet.commands import MOST_S, USUAL_S
-from ingest_server.fleet.history import MINUTE_S, QUARTER_S, RUN_S, unpack
 from ingest_server.fleet.members import Member
+from ingest_server.fleet.past import Past, member_of, unknown
 from ingest_server.fleet.presence import margin_s
 from ingest_server.fleet.service import FleetService
-from ingest_server.storage.interface import CommandRecord, DeviceEvent, Held
+from ingest_server.storage.interface import CommandRecord
 
 EVENTS_SHOWN = 100
 
@@ -27,18 +26,13 @@ class Operations:
 
     def __init__(self, fleet: FleetService) -> None:
         self.fleet = fleet
-
-    def _member(self, device: str) -> Member:
-        self.fleet.refresh(device)
-        member = self.fleet.members.get(device)
-        if member is None:
-            raise _unknown(device)
-        return member
+        self.past = Past(fleet)
+        """What it did, what happened on it, and what it holds."""
 
     @contextmanager
     def _alone_with(self, device: str) -> Iterator[Member]:
         with self.fleet.alone(device):
-            yield self._member(device)
+            yield member_of(self.fleet, device)
 
     def document(self, device: str) -> bytes:
         """Return all that is known of a device, as JSON.
@@ -53,10 +47,8 @@ class Operations:
             for kind in ("info", "state", "files", "reported")
         }
         row = self.fleet.board.row(device)
-        if (
-            row is None
-        ):  # it was only counted, since its report was refused: it is in no list either
-            raise _unknown(device)
+        if row is None:  # only counted, since its report was refused: it is in no list either
+            raise unknown(device)
         parts["row"] = row
         with self.fleet.lock:
             rest = {
@@ -67,7 +59,7 @@ class Operations:
                 "settings": list(member.build.settings),
                 "notify": self.fleet.rules.of(device).told(),
             }
-        rest["events"] = self.events(device, after=None, limit=EVENTS_SHOWN)["events"][::-1]
+        rest["events"] = self.past.events(device, after=None, limit=EVENTS_SHOWN)["events"][::-1]
         head = json.dumps(rest, separators=(",", ":")).encode("ascii")
         told = b"".join(b',"%s":%s' % (name.encode(), body) for name, body in parts.items())
         return head[:-1] + told + b"}"
@@ -78,10 +70,8 @@ class Operations:
         Raises:
             Refused: there is no such device, or the database failed.
         """
-        self._member(device)
+        member_of(self.fleet, device)
         self.fleet.forget(device)
-
-    # commands and settings
 
     def give(
         self, device: str, cmd: str, args: Mapping[str, Any], expires_in_s: int | None, by: str
@@ -197,89 +187,3 @@ class Operations:
         found = asdict(command)
         del found["device"]
         return {**found, "seen_by": self._seen_by(member) if command.status == "waiting" else None}
-
-    # what was and is there
-
-    def history(self, device: str, hours: int) -> dict[str, Any]:
-        """Return what a device did in the last *hours*: by minutes for a day, else by quarters.
-
-        Raises:
-            Refused: there is no such device, or the database failed.
-        """
-        step_s = MINUTE_S if hours <= 24 else QUARTER_S
-        now_s = int(self.fleet.clock.now_utc().timestamp())
-        from_s = now_s - now_s % step_s - hours * 3600
-        count = hours * 3600 // step_s
-        rate: list[int | None] = [None] * count
-        pending: list[int | None] = [None] * count
-        online: list[float | None] = [None] * count
-        for run in self._runs(device, step_s, from_s - RUN_S[step_s]):
-            for place, sample in enumerate(unpack(run.packed), (run.start_s - from_s) // step_s):
-                if 0 <= place < count and sample.online is not None:
-                    rate[place], pending[place] = sample.rate_bytes_per_s, sample.pending_bytes
-                    online[place] = sample.online
-        return {
-            "step_s": step_s,
-            "from": _moment(from_s),
-            "rate": rate,
-            "pending": pending,
-            "presence": online,
-        }
-
-    def _runs(self, device: str, step_s: int, since_s: int) -> list[Any]:
-        history = self._member(device).history
-        with self.fleet.lock:
-            live = [history.hour if step_s == MINUTE_S else history.day]
-        return [*self.fleet.store.samples(device, step_s, since_s), *live]
-
-    def events(self, device: str | None, *, after: int | None, limit: int) -> dict[str, Any]:
-        """Return events of one device or of all, oldest first.
-
-        Raises:
-            Refused: the database failed.
-        """
-        found = self.fleet.store.events(device, after=after, limit=limit)
-        last = found[-1].number if found else after or 0
-        return {"events": [_event(one) for one in found], "next": last}
-
-    def holds(self, device: str, *, limit: int, **wanted: Any) -> dict[str, Any]:
-        """Return a page of what a device holds, newest first.
-
-        Raises:
-            Refused: there is no such device, or the database failed.
-        """
-        with self._alone_with(device) as member:
-            standing = self.fleet.holds_standing(member)
-        found = self.fleet.store.holds(device, limit=limit + 1, **wanted)
-        page = found[:limit]
-        return {
-            "holds": [_held(one) for one in page],
-            "next": f"{page[-1].mtime_s}:{page[-1].file_id}" if len(found) > limit else None,
-            "count": standing.count,
-            "is_full": standing.is_full,
-        }
-
-
-def _moment(epoch_s: int) -> str | None:
-    try:
-        return rfc3339(datetime.fromtimestamp(epoch_s).astimezone())
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def _event(one: DeviceEvent) -> dict[str, Any]:
-    return {
-        "number": one.number,
-        "device": one.device,
-        "at": one.at,
-        "type": one.type,
-        "event": json.loads(one.body),
-    }
-
-
-def _held(one: Held) -> dict[str, Any]:
-    return {**asdict(one), "mtime": _moment(one.mtime_s)}
-
-
-def _unknown(device: str) -> Refused:
-    return Refused("not-found", f"no device {device[:63]!r} has uploaded or reported here")

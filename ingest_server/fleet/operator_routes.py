@@ -84,7 +84,7 @@ class History:
     @falcon.after(pack)
     def on_get(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
         hours = queries.whole(req, "hours", 24, least=1, most=744)
-        send(resp, self.desk.operations.history(device, hours))
+        send(resp, self.desk.operations.past.history(device, hours))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class Holds:
     def on_get(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
         send(
             resp,
-            self.desk.operations.holds(
+            self.desk.operations.past.holds(
                 device,
                 like=(req.get_param("q") or "")[:200],
                 since_s=queries.moment(req, "from"),
@@ -162,7 +162,7 @@ class Events:
         after = req.get_param("after")
         send(
             resp,
-            self.desk.operations.events(
+            self.desk.operations.past.events(
                 req.get_param("device"),
                 after=None if after is None else queries.whole(req, "after", 0, most=2**62),
                 limit=queries.whole(req, "limit", 100, least=1, most=1000),

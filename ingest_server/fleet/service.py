@@ -126,8 +126,6 @@ class FleetService:
         """
         return self._alone.of(device)
 
-    # what devices say
-
     def count_in(self, device: str) -> None:
         """Count a report of a device, before anything is done with what it says.
 
@@ -182,8 +180,6 @@ class FleetService:
                 log.warning("fleet.not_read", device_id=member.device, error=str(refused))
                 return HoldsStanding()
         return member.holds
-
-    # what goes on by itself
 
     def tick(self) -> None:
         """Look who has fallen silent, what has come to a stop, and what nobody has answered in time."""

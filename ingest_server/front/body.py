@@ -52,7 +52,10 @@ class Buffered(Protocol):
 
 
 class SocketBody:
-    """A body of known length, straight from the connection's socket."""
+    """A body of known length, straight from the connection's socket.
+
+    It is also what PEP 3333 asks of ``wsgi.input``, so that any application runs on our server.
+    """
 
     def __init__(
         self,
@@ -188,8 +191,6 @@ class SocketBody:
         """End this body's hold on the connection; the server calls it when the answer is out."""
         with self._lock:
             self._finished = True
-
-    # What PEP 3333 asks of wsgi.input, so that any application runs on our server.
 
     def read(self, size: int | None = -1) -> bytes:
         wanted = self.remaining if size is None or size < 0 else min(size, self.remaining)

@@ -177,8 +177,6 @@ class HttpConnection(cheroot_parts.Connection):
         waiting.register(self.socket.fileno(), event)
         return bool(waiting.poll(wait_ms))
 
-    # What the peer has not yet taken of an answer.
-
     @property
     def awaits_reader(self) -> bool:
         return self.phase is Phase.ANSWER
@@ -239,8 +237,6 @@ class HttpConnection(cheroot_parts.Connection):
         except OSError:
             return False
         return is_kept
-
-    # What is gathered before a request begins.
 
     def _is_ready(self) -> bool:
         """Whether a whole request is here, as far as it is gathered; else parks it.
@@ -315,8 +311,6 @@ class HttpConnection(cheroot_parts.Connection):
         if name is not None:
             self.ssl_env[CLIENT_NAME] = name
         return True
-
-    # The end.
 
     def expire(self) -> None:
         """End a connection whose time is over. Called by the acceptor: never waits."""

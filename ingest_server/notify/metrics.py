@@ -138,8 +138,6 @@ class Metrics(Observer):
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 
-    # What the server tells.
-
     def request_began(self) -> None:
         self._in_progress.inc()
 

@@ -15,18 +15,13 @@ from ingest_server.assembly.bytes_place import bucket_of
 from ingest_server.assembly.command_data import CommandData, become_owner
 from ingest_server.assembly.data_folder import open_as_it_is, postgres_state
 from ingest_server.assembly.moving_facts import (
-    carries_facts,
-    count_rows,
     move_facts,
-    refuse_used,
-    try_database,
 )
 from ingest_server.assembly.moving_files import (
     Copied,
     FilesMove,
     alone,
     look_at_source,
-    tried_rate,
 )
 from ingest_server.assembly.pace import Pace
 from ingest_server.assembly.relocated import Mark, is_carried
@@ -34,12 +29,11 @@ from ingest_server.assembly.way_back import undo
 from ingest_server.config import ServerConfig, load
 from ingest_server.core.errors import ServerError
 from ingest_server.operate.commands import Commands, Parser, Parsers
+from ingest_server.operate.migrate_outlook import Outlook
 from ingest_server.operate.text import counted, shown, size
 from ingest_server.storage.sql.relocation import Amount, Relocation
 
 TELL_EVERY_S = 60.0
-ROWS_PER_S = 5000
-"""That PostgreSQL took of a small machine, so that a bigger one is sooner ready than was said."""
 
 
 class MigrateCommand(Commands):
@@ -101,7 +95,8 @@ class MigrateCommand(Commands):
         if options.back:
             return self._back(now, new, mark)
         if options.dry_run:
-            return self._foretell(now, new, options.rate, is_begun=is_begun)
+            outlook = Outlook(now, new, self._clock, complain=self._complain)
+            return outlook.tell(options.rate, is_begun=is_begun)
         if not is_begun:
             return self._first(now, new)
         if new.storage.blobs is None:
@@ -115,54 +110,6 @@ class MigrateCommand(Commands):
             return False
         with closing(open_as_it_is(new)) as state:
             return is_carried(new, state, mark)
-
-    # What there is
-
-    def _foretell(
-        self, old: ServerConfig, new: ServerConfig, rate: int | None, *, is_begun: bool
-    ) -> int:
-        if not is_begun:
-            self._foretell_facts(old, new)
-        if new.storage.blobs is None:
-            print("Files:  stay where they are.")
-            return 0
-        with closing(open_as_it_is(new if is_begun else old)) as state:
-            relocation = Relocation(state)
-            waiting = relocation.waiting()
-            with closing(look_at_source(new.storage.before or old.server.data_dir)) as before:
-                unfinished = relocation.unfinished(before.part_ids())
-                arrived = sum(before.part_length(one) or 0 for one in unfinished)
-        with closing(bucket_of(new)) as bucket:
-            bucket.prepare()
-            if not is_begun:
-                refuse_used(bucket)
-            for missing in bucket.try_out():
-                self._complain(missing)
-            rate = rate or tried_rate(bucket, self._clock)
-        seconds = waiting.length * 2 / rate  # sent, and read back
-        print(
-            f"Files:  {counted(waiting.files, 'file')}, {size(waiting.length)}, to {new.storage.blobs}: about "
-            f"{_span(seconds)} at {size(rate)}/s, sent and read back together."
-        )
-        print(
-            f"Open:   {counted(len(unfinished), 'upload')}, of which {size(arrived)} arrived. They end where "
-            "they began, and are copied then."
-        )
-        print("Nothing was changed.")
-        return 0
-
-    def _foretell_facts(self, old: ServerConfig, new: ServerConfig) -> None:
-        if not carries_facts(old, new):
-            print("Facts:  stay where they are; the server has to stand still for some seconds.")
-            return
-        try_database(new)
-        rows = count_rows(old)
-        print(
-            f"Facts:  {counted(rows, 'row')}: the server has to stand still for about "
-            f"{_span(rows / ROWS_PER_S)}."
-        )
-
-    # The steps
 
     def _first(self, old: ServerConfig, new: ServerConfig) -> int:
         def watch(name: str, count: int) -> None:
@@ -267,10 +214,3 @@ def _rate(text: str) -> int:
     if rate <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes such as 500KB or 20MB")
     return rate
-
-
-def _span(seconds: float) -> str:
-    for unit, length in (("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{max(1, round(seconds))} s"

@@ -32,8 +32,6 @@ class UploadCommands(Commands):
         )
         listed.set_defaults(command=self._list)
 
-    # list
-
     def _list(self, options: argparse.Namespace) -> int:
         state = self._data.state(options)
         try:

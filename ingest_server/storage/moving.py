@@ -79,8 +79,6 @@ class MovingBlobs(Blobs):
     def files(self) -> Level | None:
         return self.now.files()
 
-    # Uploads while they arrive
-
     def _of_upload(self, upload_id: str) -> Blobs:
         return self.now if self.before.part_length(upload_id) is None else self.before
 
@@ -143,8 +141,6 @@ class MovingBlobs(Blobs):
 
     def is_published_as(self, upload_id: str, target: str) -> bool:
         return self._of_upload(upload_id).is_published_as(upload_id, target)
-
-    # Published files
 
     def _of_file(self, target: str) -> Blobs:
         return self.now if _is_elsewhere(target) or self.now.is_taken(target) else self.before

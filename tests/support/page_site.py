@@ -61,8 +61,6 @@ class PageSite:
             if method != "GET" and path.endswith(ending)
         ]
 
-    # what is answered: (status, document), an ETag with it
-
     def fleet(self, since: str | None) -> dict[str, Any]:
         with self._lock:
             seen = int(since or 0)

@@ -24,18 +24,17 @@ def sources() -> list[Path]:
 def rules(source: str) -> list[str]:
     """Return the comments that divide *source* into sections.
 
-    That is a comment with a rule in it, and one at the margin that stands between two gaps, so that it
-    belongs to no line of the program but to all that follow.
+    That is a comment with a rule in it, and one that stands between two gaps, so that it belongs to no
+    line of the program but to all that follow.
     """
-    lines = ["", *source.splitlines(), "", ""]
+    lines = ["", *source.splitlines(), ""]
     found = []
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type != tokenize.COMMENT:
             continue
         line = token.start[0]
-        is_alone = (
-            token.start[1] == 0 and lines[line - 1] == lines[line + 1] == lines[line + 2] == ""
-        )
+        is_first = not lines[line][: token.start[1]].strip()
+        is_alone = is_first and lines[line - 1] == lines[line + 1] == ""
         if _RULE.match(token.string) or (is_alone and line > 1):
             found.append(f"{line}: {token.string}")
     return found
@@ -59,9 +58,21 @@ TWO = 2  # not 3
 class Three:
     # ===
     three = 3
+
+    # of the third
+
+    third = 3  # alone in its gap
+
+    # why it is three
+    other = 3
 '''
 
-    assert rules(source) == ["2: # --- the first thing ---", "11: # The second thing.", "15: # ==="]
+    assert rules(source) == [
+        "2: # --- the first thing ---",
+        "11: # The second thing.",
+        "15: # ===",
+        "18: # of the third",
+    ]
 
 
 def test_no_file_is_divided_by_rules():

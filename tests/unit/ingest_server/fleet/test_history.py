@@ -111,7 +111,7 @@ def test_a_device_is_written_down_each_minute_and_shown(fleet):
         fleet.pass_s(30)
     fleet.pass_s(300)
 
-    found = fleet.operations.history("drone-1", 1)
+    found = fleet.operations.past.history("drone-1", 1)
     known = [
         (rate, pending, online)
         for rate, pending, online in zip(
@@ -128,12 +128,12 @@ def test_a_device_is_written_down_each_minute_and_shown(fleet):
 def test_history_and_availability_go_on_after_a_restart(fleet, make_fleet):
     fleet.report(next_s=7200)
     fleet.pass_s(20 * 60)
-    before = fleet.operations.history("drone-1", 1)
+    before = fleet.operations.past.history("drone-1", 1)
     fleet.worker.stop()
 
     after = make_fleet(fleet.store)
     after.clock.pass_s(fleet.clock.now_s() - after.clock.now_s())
 
     assert after.row()["availability_7d"] == 1.0
-    found = after.operations.history("drone-1", 1)
+    found = after.operations.past.history("drone-1", 1)
     assert found["rate"] == before["rate"]

@@ -63,6 +63,6 @@ def test_what_was_sent_between_two_reports_is_in_the_history_though_the_device_i
     fleet.report(state=state(**idle, totals={**totals, "bytes_sent": 15 * MB}))
     fleet.pass_s(4)
 
-    answer = fleet.operations.history("drone-1", 1)
+    answer = fleet.operations.past.history("drone-1", 1)
 
     assert max(value for value in answer["rate"] if value is not None) == 250_000

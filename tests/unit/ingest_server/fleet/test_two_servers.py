@@ -104,7 +104,7 @@ def test_a_device_is_asked_for_its_documents_once_and_its_events_are_kept_once(t
     assert (first["want"], second["want"]) == ([], [])
     assert (first["through"], second["through"]) == (1, 1)
     assert first["run"] == second["run"], "the agent begins nothing anew"
-    assert len(two.one.operations.events(None, after=None, limit=9)["events"]) == 1
+    assert len(two.one.operations.past.events(None, after=None, limit=9)["events"]) == 1
 
 
 def test_a_command_given_to_one_server_goes_out_with_the_next_answer_of_the_other(two):
