@@ -28,6 +28,14 @@ class Frago:
         content = self.data[start:stop] if data is None else data
         return self.client.put(self.url, headers=where, files={"file": ("blob", content)})
 
+    def put_form(self, body, stop, boundary):
+        """Send the first *stop* bytes as a form that the test has written itself."""
+        where = {
+            "Content-Range": f"bytes 0-{stop - 1}/{len(self.data)}",
+            "Content-Type": f"multipart/form-data; boundary={boundary}",
+        }
+        return self.client.put(self.url, content=body, headers=where)
+
     def put_all(self):
         for start in range(0, len(self.data), CHUNK):
             answer = self.put(start, min(start + CHUNK, len(self.data)))

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-import threading
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.report.payloads import encode, offline
 from tests.support.mosquitto import Mosquitto, Seen, listening
+from tests.support.processes import wait_for
 from tests.support.reporting import QUICK, Reporting
 from tests.support.state_documents import IDLE
 
@@ -111,9 +112,9 @@ def test_a_killed_agent_is_told_of_by_its_last_will(broker, tmp_path):
     with listening(broker, seen):
         command = [sys.executable, "-m", "tests.support.reporting", tmp_path, broker.url, "boot-9"]
         with subprocess.Popen(command, cwd=ROOT) as agent:
-            _wait_until(lambda: documents(seen, STATUS))
+            wait_for(lambda: documents(seen, STATUS), "the broker has told it")
             agent.kill()
-        _wait_until(lambda: len(documents(seen, STATUS)) == 2)
+        wait_for(lambda: len(documents(seen, STATUS)) == 2, "the broker has told it")
 
     born, died = documents(seen, STATUS)
     assert (born["status"], died["status"]) == ("online", "offline")
@@ -127,9 +128,9 @@ def test_an_agent_that_is_stopped_says_so_and_leaves_no_will(broker, tmp_path):
         with Reporting(tmp_path, broker.url) as agent:
             agent.drive(lambda: documents(seen, STATE))
             agent.tell()
-        _wait_until(lambda: len(documents(seen, STATUS)) >= 2)
-        _wait_until(lambda: seqs(seen))
-        pause(1.5 * QUICK.will_delay_s)
+        wait_for(lambda: len(documents(seen, STATUS)) >= 2, "the broker has told it")
+        wait_for(lambda: seqs(seen), "the broker has told it")
+        time.sleep(1.5 * QUICK.will_delay_s)
 
     assert [(one["status"], one["reason"]) for one in documents(seen, STATUS)] == [
         ("online", "start"),
@@ -145,7 +146,7 @@ def test_each_session_has_a_higher_number_also_after_a_restart_of_the_agent(brok
             with Reporting(tmp_path, broker.url) as agent:
                 agent.drive(lambda: documents(seen, STATUS))
                 agent.drive_for(0.2)
-        _wait_until(lambda: len(documents(seen, STATUS)) == 4)
+        wait_for(lambda: len(documents(seen, STATUS)) == 4, "the broker has told it")
 
     first, _, second, _ = (one["session"] for one in documents(seen, STATUS))
     assert second > first
@@ -336,15 +337,3 @@ def test_a_step_never_waits_for_a_silent_broker_and_stop_keeps_its_time(broker, 
     finally:
         broker.thaw()
         agent.store.close()
-
-
-def _wait_until(condition, timeout_s=15.0):
-    for _ in range(int(timeout_s / 0.05)):
-        if condition():
-            return
-        pause(0.05)
-    raise TimeoutError
-
-
-def pause(seconds):
-    threading.Event().wait(seconds)

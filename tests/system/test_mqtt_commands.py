@@ -21,6 +21,7 @@ from edge_agent.report.packet_limit import MAX_PACKET_BYTES
 from tests.support.mosquitto import Mosquitto, Seen, listening, serve
 from tests.support.old_broker import OldBroker
 from tests.support.orders import Orders
+from tests.support.processes import wait_for
 from tests.support.reporting import QUICK, Reporting
 
 pytestmark = pytest.mark.slow
@@ -114,7 +115,7 @@ def test_a_command_waits_with_the_broker_while_the_device_is_away_and_an_old_one
         agent.drive(lambda: has_subscribed(broker))
     send(broker, command("stale"), expiry_s=1)
     send(broker, command("waiting"))
-    pause(2.6)  # the broker counts whole seconds
+    time.sleep(2.6)  # the broker counts whole seconds
 
     seen: Seen = []
     with listening(broker, seen), Reporting(tmp_path, broker.url, port=orders) as agent:
@@ -130,7 +131,7 @@ def test_a_command_that_died_with_the_agent_comes_again(broker, tmp_path, orders
         arguments = [tmp_path, broker.url, "boot-1", tmp_path / "orders"]
         program = [sys.executable, "-m", "tests.support.reporting", *arguments]
         with subprocess.Popen(program, cwd=ROOT) as agent:
-            _wait_until(lambda: documents(seen, STATUS))
+            wait_for(lambda: documents(seen, STATUS), "the broker has told it")
             send(broker, command("one"))
             assert agent.wait(20) == -9
         assert orders.taken == []
@@ -392,15 +393,3 @@ def test_a_broker_without_home_assistant_may_refuse_its_topics_without_a_problem
         agent.drive_for(0.3)
 
         assert agent.problems == frozenset()
-
-
-def _wait_until(condition, timeout_s=15.0):
-    for _ in range(int(timeout_s / 0.05)):
-        if condition():
-            return
-        pause(0.05)
-    raise TimeoutError
-
-
-def pause(seconds):
-    threading.Event().wait(seconds)

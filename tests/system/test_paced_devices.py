@@ -49,18 +49,24 @@ def ask(peer: Peer, path: str, device: str) -> int:
     return peer.answer(has_body=False).status
 
 
+def one_beside_many(app: Computing, server, closing: contextlib.ExitStack):
+    """Have a request of another device run, and many of a greedy one come, the first of which have run."""
+    other = closing.enter_context(Peer(server.address))
+    peers = [closing.enter_context(Peer(server.address)) for _ in range(MANY)]
+    for device in ("greedy", "other"):
+        assert ask(other, "/known", device) == 204
+    other.send(asking("/long", "other"))
+    assert app.runs.wait(10)
+    for peer in peers:
+        peer.send(asking("/v1/uploads/1", "greedy"))
+    wait_for(lambda: app.computed >= LIGHT_OF_ONE_DEVICE, "its first requests have run")
+    return other, peers
+
+
 def test_its_requests_wait_while_anothers_run_and_all_are_answered_once_it_is_alone():
     app = Computing()
     with serving(app) as server, contextlib.ExitStack() as closing:
-        other = closing.enter_context(Peer(server.address))
-        peers = [closing.enter_context(Peer(server.address)) for _ in range(MANY)]
-        for device in ("greedy", "other"):
-            assert ask(other, "/known", device) == 204
-        other.send(asking("/long", "other"))
-        assert app.runs.wait(10)
-        for peer in peers:
-            peer.send(asking("/v1/uploads/1", "greedy"))
-        wait_for(lambda: app.computed >= LIGHT_OF_ONE_DEVICE, "its first requests have run")
+        other, peers = one_beside_many(app, server, closing)
 
         # They began with something left; from now on its pace is its share, however many wait.
         began_s, before = time.monotonic(), app.computed
@@ -83,15 +89,7 @@ def test_a_stop_answers_those_whose_turn_does_not_come(monkeypatch):
         serving(app, stop_timeout_s=0.1) as server,
         contextlib.ExitStack() as closing,
     ):
-        other = closing.enter_context(Peer(server.address))
-        peers = [closing.enter_context(Peer(server.address)) for _ in range(MANY)]
-        for device in ("greedy", "other"):
-            assert ask(other, "/known", device) == 204
-        other.send(asking("/long", "other"))
-        assert app.runs.wait(10)
-        for peer in peers:
-            peer.send(asking("/v1/uploads/1", "greedy"))
-        wait_for(lambda: app.computed >= LIGHT_OF_ONE_DEVICE, "its first requests have run")
+        _, peers = one_beside_many(app, server, closing)
 
         stopping = threading.Thread(target=server.stop)
         stopping.start()

@@ -69,14 +69,7 @@ def test_a_file_before_and_after_other_fields(wsgi):
     upload = Frago(wsgi.client)
     body = form_of("bb", ("a", None, b"1"), ("file", "x", DATA[:CHUNK]), ("b", None, b"2"))
 
-    answer = wsgi.client.put(
-        upload.url,
-        content=body,
-        headers={
-            "Content-Range": f"bytes 0-{CHUNK - 1}/{len(DATA)}",
-            "Content-Type": "multipart/form-data; boundary=bb",
-        },
-    )
+    answer = upload.put_form(body, CHUNK, "bb")
 
     assert answer.status_code == 200, answer.text
 
@@ -86,14 +79,7 @@ def test_bytes_that_look_like_a_boundary_are_bytes(wsgi):
     upload = Frago(wsgi.client, data=data)
     body = form_of("bc", ("file", "x", data))
 
-    answer = wsgi.client.put(
-        upload.url,
-        content=body,
-        headers={
-            "Content-Range": f"bytes 0-{len(data) - 1}/{len(data)}",
-            "Content-Type": 'multipart/form-data; boundary="bc"',
-        },
-    )
+    answer = upload.put_form(body, len(data), '"bc"')
 
     assert answer.status_code == 200, answer.text
     assert upload.finish().status_code == 201

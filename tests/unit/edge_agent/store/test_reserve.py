@@ -99,13 +99,8 @@ def fill_at_once(disk):
             pass
 
 
-def test_on_a_full_disk_one_write_fails_and_the_next_ones_work_beside_a_recorder(disk):
-    reserve = Reserve(disk.path)
-    reserve.take()
-    store = open_store(disk, reserve)
-    store.outbox.tell(*events(1))
-    disk.fill()
-
+def writes_that_fail(disk, store):
+    """Write thirty times beside a recorder; return how many of these could not be done."""
     failed = 0
     for _ in range(30):
         fill_at_once(disk)
@@ -113,6 +108,17 @@ def test_on_a_full_disk_one_write_fails_and_the_next_ones_work_beside_a_recorder
             store.outbox.tell(*events(20))
         except StoreError:
             failed += 1
+    return failed
+
+
+def test_on_a_full_disk_one_write_fails_and_the_next_ones_work_beside_a_recorder(disk):
+    reserve = Reserve(disk.path)
+    reserve.take()
+    store = open_store(disk, reserve)
+    store.outbox.tell(*events(1))
+    disk.fill()
+
+    failed = writes_that_fail(disk, store)
 
     assert failed == 1
     assert 0 < reserve.held_bytes < RESERVE_BYTES
@@ -193,13 +199,7 @@ def test_whether_there_is_room_is_tried_where_the_disk_has_some_that_a_quota_doe
     store.outbox.tell(*events(1))
     disk.fill()
 
-    failed = 0
-    for _ in range(30):
-        fill_at_once(disk)
-        try:
-            store.outbox.tell(*events(20))
-        except StoreError:
-            failed += 1
+    failed = writes_that_fail(disk, store)
 
     assert failed == 1
     was_in_need = reserve.is_in_need

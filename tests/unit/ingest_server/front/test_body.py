@@ -1,6 +1,5 @@
 import io
 import itertools
-import socket
 import threading
 
 import pytest
@@ -15,26 +14,7 @@ from ingest_server.front.body import (
     body_of,
     read_all,
 )
-
-
-class Buffered:
-    """What came together with the headers."""
-
-    def __init__(self, data: bytes = b"") -> None:
-        self.data = data
-
-    def take(self, buffer: memoryview) -> int:
-        count = min(len(buffer), len(self.data))
-        buffer[:count] = self.data[:count]
-        self.data = self.data[count:]
-        return count
-
-
-@pytest.fixture
-def pair():
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield ours, theirs
+from tests.support.came_early import Buffered
 
 
 def socket_body(ours, length, *, early=b"", patience=None, now_s=lambda: 0.0, **more):

@@ -7,28 +7,11 @@ import pytest
 
 from ingest_server.front.body import CONTINUE, BodyInterruptedError, BodyTruncatedError, Patience
 from ingest_server.front.chunked import ChunkedBody, UnmeasuredStreamBody, unmeasured_body_of
+from tests.support.came_early import Buffered
 from tests.support.raw_http import Peer, serving
 
 WHOLE = b"4\r\nwiki\r\n6;name=value\r\npedia \r\nE\r\nin \r\n\r\nchunks.\r\n0\r\n\r\n"
 TEXT = b"wikipedia in \r\n\r\nchunks."
-
-
-class Buffered:
-    def __init__(self, data: bytes = b"") -> None:
-        self.data = data
-
-    def take(self, buffer: memoryview) -> int:
-        count = min(len(buffer), len(self.data))
-        buffer[:count] = self.data[:count]
-        self.data = self.data[count:]
-        return count
-
-
-@pytest.fixture
-def pair():
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield ours, theirs
 
 
 def chunked(ours, early=b"", **more):
