@@ -193,7 +193,7 @@ def _rotate(options: argparse.Namespace) -> int:
 def _mqtt(options: argparse.Namespace) -> int:
     settings = _load(options, looks_at_files=False).settings
     from edge_agent.base.state_lock import StateLock
-    from edge_agent.report.broker_check import unregister
+    from edge_agent.report.broker.check import unregister
 
     with StateLock(settings.state_dir):
         print(unregister(settings.mqtt, settings.device_id, _BROKER_S))

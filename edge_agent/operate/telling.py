@@ -11,10 +11,10 @@ from edge_agent.base.settings import AgentSettings
 from edge_agent.net.link_monitor import LinkMonitor
 from edge_agent.net.way import Way
 from edge_agent.operate.agent_commands import AgentCommands
-from edge_agent.report.broker_services import BrokerServices
+from edge_agent.report.broker.reporter import Reporter
+from edge_agent.report.broker.services import BrokerServices
 from edge_agent.report.host_facts import host_facts
 from edge_agent.report.own_run import OwnRun
-from edge_agent.report.reporter import Reporter
 from edge_agent.report.state_document import StateDocuments
 from edge_agent.report.timing import Timing
 from edge_agent.send.report_wiring import make_server_reports

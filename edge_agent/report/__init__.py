@@ -1,1 +1,1 @@
-"""Telling about it over MQTT. Only this room imports paho."""
+"""Telling about it: what is told of this device, and of what it is made. How it is told: `broker`, `server`."""

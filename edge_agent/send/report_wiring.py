@@ -22,9 +22,9 @@ from edge_agent.net.way import Way
 from edge_agent.report import payloads
 from edge_agent.report.command_port import CommandPort
 from edge_agent.report.own_run import OwnRun
-from edge_agent.report.report_parts import ReportParts
-from edge_agent.report.server_port import ReportServer
-from edge_agent.report.server_reports import KEPT_S, ServerReports
+from edge_agent.report.server.parts import ReportParts
+from edge_agent.report.server.port import ReportServer
+from edge_agent.report.server.reports import KEPT_S, ServerReports
 from edge_agent.report.timing import Timing
 from edge_agent.send.wiring import endpoint_of
 from edge_agent.store.recordings import Store

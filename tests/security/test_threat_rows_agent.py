@@ -18,7 +18,7 @@ from edge_agent.media.folder import NameRules
 from edge_agent.media.scan import Scan
 from edge_agent.media.source import Source
 from edge_agent.net.endpoint import Endpoint
-from edge_agent.report.heard import Received
+from edge_agent.report.broker.heard import Received
 from edge_agent.send.clients.native import NativeClient
 from tests.support.certificates import Authority
 from tests.support.lane import scene

@@ -13,10 +13,10 @@ from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock, SystemClock
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import MqttSettings
-from edge_agent.report.broker_services import BrokerServices
+from edge_agent.report.broker.reporter import Reporter
+from edge_agent.report.broker.services import BrokerServices
 from edge_agent.report.command_port import CommandPort
 from edge_agent.report.own_run import OwnRun
-from edge_agent.report.reporter import Reporter
 from edge_agent.report.timing import Timing
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store

@@ -13,8 +13,8 @@ from edge_agent.core.report_pace import ReportTiming
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.report.command_port import Ack, Via
 from edge_agent.report.own_run import OwnRun
-from edge_agent.report.report_parts import ReportParts
-from edge_agent.report.server_reports import ServerReports
+from edge_agent.report.server.parts import ReportParts
+from edge_agent.report.server.reports import ServerReports
 from edge_agent.send.clients.reports import ReportsClient
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store

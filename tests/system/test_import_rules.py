@@ -56,13 +56,13 @@ BREAKS = {
     ],
     "the host carries neither side's dependencies": [("edge_host/clock.py", "falcon")],
     "a client of a server is known by its interface": [
-        ("edge_agent/report/reporter.py", "edge_agent.send.clients.native")
+        ("edge_agent/report/broker/reporter.py", "edge_agent.send.clients.native")
     ],
     "whoever sends knows what is below, and is called back by nobody": [
         ("edge_agent/send/permission.py", "edge_agent.send.lane")
     ],
     "the server carries no agent dependency": [("ingest_server/notify/webhooks.py", "httpx")],
-    "the agent carries no server dependency": [("edge_agent/report/reporter.py", "falcon")],
+    "the agent carries no server dependency": [("edge_agent/report/broker/reporter.py", "falcon")],
     "only the composition root chooses a store": [
         ("ingest_server/server.py", "ingest_server.storage.files.parts")
     ],

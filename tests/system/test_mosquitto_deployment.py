@@ -10,7 +10,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from edge_agent.report.home_assistant import config_topic
+from edge_agent.report.broker.home_assistant import config_topic
 from edge_agent.report.payloads import Topics
 from tests.support.certificates import Authority
 from tests.support.mosquitto import Mosquitto, listening, serve

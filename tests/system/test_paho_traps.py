@@ -28,9 +28,9 @@ import pytest
 
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import MqttSettings
-from edge_agent.report.broker_login import read_login
-from edge_agent.report.heard import Connected, Ended, Message, Received
-from edge_agent.report.mqtt_client import MqttClient
+from edge_agent.report.broker.heard import Connected, Ended, Message, Received
+from edge_agent.report.broker.login import read_login
+from edge_agent.report.broker.mqtt_client import MqttClient
 from tests.support.mosquitto import Mosquitto, listening
 from tests.support.processes import wait_for
 from tests.support.reporting import QUICK, Reporting

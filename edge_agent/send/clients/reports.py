@@ -13,7 +13,7 @@ from edge_agent.base.errors import ReportRefusedError
 from edge_agent.net import tcp_info
 from edge_agent.net.busy_connections import BusyConnection
 from edge_agent.net.endpoint import Endpoint
-from edge_agent.report.server_port import ReportAnswer
+from edge_agent.report.server.port import ReportAnswer
 from edge_agent.send.clients import responses
 from edge_agent.send.clients.exchange import Exchange
 from upload_protocol import headers

@@ -17,7 +17,7 @@ from edge_agent.media.watcher import Watcher
 from edge_agent.operate.checks import link
 from edge_agent.operate.status import read_status
 from edge_agent.operate.status_text import status_page
-from edge_agent.report.reporter import Reporter
+from edge_agent.report.broker.reporter import Reporter
 from edge_agent.send.sender import Sender
 from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 from tests.support.in_process import as_it_was, beside, server

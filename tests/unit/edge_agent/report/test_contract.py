@@ -10,7 +10,7 @@ from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.core.command import SETTINGS, VOCABULARY
 from edge_agent.core.left_out import Cause
 from edge_agent.report import contract
-from edge_agent.report.home_assistant import EVENTS
+from edge_agent.report.broker.home_assistant import EVENTS
 from edge_agent.report.payloads import Topics, birth, encode, offline, online, shorter
 from edge_agent.report.state_document import STATES
 from edge_agent.report.timing import Timing

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from edge_agent.base.errors import AbortedError
-from edge_agent.report.server_port import ReportServer
+from edge_agent.report.server.port import ReportServer
 
 
 class ServerLine:

@@ -1,7 +1,7 @@
 """Telling the ingest server, broker or not: state, queue and events go up, commands come down.
 
 One worker, `ServerReports`, with a thread and a connection of its own; no upload waits for it (law L6).
-What a report says is in `report_document`, when one goes out in `core/report_pace`.
+What a report says is in `document`, when one goes out in `core/report_pace`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from edge_agent.base.errors import (
 )
 from edge_agent.core.backoff import BackoffPolicy
 from edge_agent.core.report_pace import ReportPace, ReportTiming
-from edge_agent.report.holds import Standing
 from edge_agent.report.own_run import OwnRun
-from edge_agent.report.report_answers import PARTS, ReportAnswers
-from edge_agent.report.report_document import Draft
-from edge_agent.report.report_parts import Look, ReportParts
-from edge_agent.report.server_line import ServerLine
-from edge_agent.report.server_port import ReportServer
+from edge_agent.report.server.answers import PARTS, ReportAnswers
+from edge_agent.report.server.document import Draft
+from edge_agent.report.server.holds import Standing
+from edge_agent.report.server.line import ServerLine
+from edge_agent.report.server.parts import Look, ReportParts
+from edge_agent.report.server.port import ReportServer
 
 log = structlog.get_logger(__name__)
 

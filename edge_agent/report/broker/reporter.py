@@ -3,7 +3,7 @@
 One worker, `Reporter`: ``step`` takes what was heard and publishes what is due. It never waits for
 the network, and nothing in the lane waits for it (law L6).
 
-What is told is in `payloads`, when in `timing`; the session is kept by `broker_session`;
+What is told is in `payloads`, when in `timing`; the session is kept by `session`;
 `event_offer` is the way of events from the outbox, `command_traffic` that of commands.
 """
 
@@ -18,14 +18,10 @@ import structlog
 from edge_agent.base.errors import StoreError
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.report import payloads
-from edge_agent.report.broker_check import check_broker
-from edge_agent.report.broker_login import BrokerError
-from edge_agent.report.broker_services import BrokerServices
-from edge_agent.report.broker_session import BrokerSession
-from edge_agent.report.command_port import CommandPort
-from edge_agent.report.command_traffic import CommandTraffic
-from edge_agent.report.event_offer import EventOffer
-from edge_agent.report.heard import (
+from edge_agent.report.broker.check import check_broker
+from edge_agent.report.broker.command_traffic import CommandTraffic
+from edge_agent.report.broker.event_offer import EventOffer
+from edge_agent.report.broker.heard import (
     Acknowledged,
     Connected,
     Ended,
@@ -35,12 +31,16 @@ from edge_agent.report.heard import (
     Subscribed,
     Subscription,
 )
-from edge_agent.report.introduction import Introduction
-from edge_agent.report.outgoing import Outgoing, problem_of, refusal_of
-from edge_agent.report.own_status import OwnStatus
+from edge_agent.report.broker.introduction import Introduction
+from edge_agent.report.broker.login import BrokerError
+from edge_agent.report.broker.outgoing import Outgoing, problem_of, refusal_of
+from edge_agent.report.broker.own_status import OwnStatus
+from edge_agent.report.broker.refusals import Refusals
+from edge_agent.report.broker.services import BrokerServices
+from edge_agent.report.broker.session import BrokerSession
+from edge_agent.report.broker.state_telling import StateTelling
+from edge_agent.report.command_port import CommandPort
 from edge_agent.report.payloads import Topics
-from edge_agent.report.refusals import Refusals
-from edge_agent.report.state_telling import StateTelling
 
 __all__ = ["BrokerError", "Reporter", "check_broker"]
 

@@ -24,8 +24,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_agent.net.route import why_none
-from edge_agent.report.broker_login import Login, why_not_reached
-from edge_agent.report.heard import (
+from edge_agent.report.broker.heard import (
     Acknowledged,
     Connected,
     Ended,
@@ -36,7 +35,8 @@ from edge_agent.report.heard import (
     Subscribed,
     Subscription,
 )
-from edge_agent.report.packet_limit import MAX_PACKET_BYTES, LimitedClient
+from edge_agent.report.broker.login import Login, why_not_reached
+from edge_agent.report.broker.packet_limit import MAX_PACKET_BYTES, LimitedClient
 from edge_host.mqtt_packets import PacketRefusedError
 
 _CONNECT_TIMEOUT_S: Final = 15.0

@@ -12,10 +12,10 @@ import structlog
 from edge_agent.base.clock import Clock
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.report import payloads
-from edge_agent.report.broker_session import BrokerSession
-from edge_agent.report.outgoing import Outgoing
+from edge_agent.report.broker.outgoing import Outgoing
+from edge_agent.report.broker.refusals import Refusals
+from edge_agent.report.broker.session import BrokerSession
 from edge_agent.report.own_run import OwnRun
-from edge_agent.report.refusals import Refusals
 from edge_agent.report.timing import Timing
 from edge_host.clock import rfc3339
 

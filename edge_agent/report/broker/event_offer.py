@@ -6,9 +6,9 @@ from typing import Final
 
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.report import payloads
-from edge_agent.report.event_delivery import EventDelivery
-from edge_agent.report.outgoing import Outgoing
-from edge_agent.report.refusals import Refusals
+from edge_agent.report.broker.event_delivery import EventDelivery
+from edge_agent.report.broker.outgoing import Outgoing
+from edge_agent.report.broker.refusals import Refusals
 from edge_agent.report.timing import Timing
 from edge_agent.store.outbox import Outbox
 

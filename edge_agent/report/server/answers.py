@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from edge_agent.base.helper import only_helps
 from edge_agent.core.report_pace import ReportPace
 from edge_agent.report.command_port import CommandPort
-from edge_agent.report.holds import Standing
-from edge_agent.report.report_parts import VIA, Look, ReportParts
-from edge_agent.report.server_port import ReportAnswer
+from edge_agent.report.server.holds import Standing
+from edge_agent.report.server.parts import VIA, Look, ReportParts
+from edge_agent.report.server.port import ReportAnswer
 from edge_agent.store.outbox import OutboxEvent
 
 PARTS = frozenset({"info", "state", "files", "reported"})

@@ -14,7 +14,7 @@ from edge_agent.base.view import View
 from edge_agent.core.recording import Recording
 from edge_agent.report.payloads import encode
 from edge_agent.report.recording_row import describe
-from edge_agent.report.server_port import MAX_REPORT_BYTES
+from edge_agent.report.server.port import MAX_REPORT_BYTES
 
 VERSION: Final = 1
 MAX_ROWS: Final = 20

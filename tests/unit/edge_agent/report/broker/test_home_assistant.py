@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edge_agent.report.home_assistant import config_topic, discovery
+from edge_agent.report.broker.home_assistant import config_topic, discovery
 from edge_agent.report.payloads import MAX_MESSAGE_BYTES, Topics, encode
 from edge_agent.report.state_document import STATES
 from tests.support.state_documents import IDLE

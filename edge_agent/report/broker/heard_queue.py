@@ -6,7 +6,7 @@ import threading
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from edge_agent.report.heard import Heard, Received
+from edge_agent.report.broker.heard import Heard, Received
 
 MAX_UNREAD_BYTES: Final = 128 * 1024
 """Some two hundred commands. Brokers send more at once than we asked for: mosquitto 2.0.11 passes over

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from edge_agent.report import payloads
-from edge_agent.report.broker_session import BrokerSession
+from edge_agent.report.broker.heard import Received, Subscription
+from edge_agent.report.broker.heard_queue import MAX_UNREAD_BYTES, cost
+from edge_agent.report.broker.outgoing import Outgoing
+from edge_agent.report.broker.session import BrokerSession
 from edge_agent.report.command_port import Ack, CommandPort
-from edge_agent.report.heard import Received, Subscription
-from edge_agent.report.heard_queue import MAX_UNREAD_BYTES, cost
-from edge_agent.report.outgoing import Outgoing
 from edge_agent.report.payloads import Topics
 
 _BURST: Final = 16

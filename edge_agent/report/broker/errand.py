@@ -7,8 +7,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from edge_agent.base.clock import Clock
-from edge_agent.report.broker_login import Login
-from edge_agent.report.heard import (
+from edge_agent.report.broker.heard import (
     LOGIN_REFUSED,
     UNSUPPORTED_VERSION,
     Acknowledged,
@@ -18,8 +17,9 @@ from edge_agent.report.heard import (
     Message,
     Reached,
 )
-from edge_agent.report.mqtt_client import MqttClient
-from edge_agent.report.outgoing import refusal_of
+from edge_agent.report.broker.login import Login
+from edge_agent.report.broker.mqtt_client import MqttClient
+from edge_agent.report.broker.outgoing import refusal_of
 
 _NOT_TAKEN: Final = -1
 """Code of an `Ended` that is the broker's refusal of a message."""

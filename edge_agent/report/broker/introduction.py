@@ -9,9 +9,9 @@ import structlog
 
 from edge_agent.base.settings import HomeAssistantSettings
 from edge_agent.report import payloads
-from edge_agent.report.heard import Received, Subscription
-from edge_agent.report.home_assistant import config_topic, discovery
-from edge_agent.report.outgoing import Outgoing
+from edge_agent.report.broker.heard import Received, Subscription
+from edge_agent.report.broker.home_assistant import config_topic, discovery
+from edge_agent.report.broker.outgoing import Outgoing
 from edge_agent.report.payloads import Topics
 
 _SPREAD_S: Final = 30.0

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from edge_agent.report import payloads
-from edge_agent.report.outgoing import Outgoing
-from edge_agent.report.state_pace import StatePace
+from edge_agent.report.broker.outgoing import Outgoing
+from edge_agent.report.broker.state_pace import StatePace
 from edge_agent.report.timing import Timing
 
 

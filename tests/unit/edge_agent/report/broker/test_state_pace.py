@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from edge_agent.report.broker.state_pace import StatePace
 from edge_agent.report.payloads import encode
-from edge_agent.report.state_pace import StatePace
 from edge_agent.report.timing import Timing
 
 TIMING = Timing(min_gap_s=2.0, look_gap_s=0.5, interval_s=30.0)

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.report import payloads
-from edge_agent.report.broker_session import BrokerSession
-from edge_agent.report.heard import NOT_AUTHORISED, Acknowledged, Message, Subscribed
-from edge_agent.report.refusals import Refusals
+from edge_agent.report.broker.heard import NOT_AUTHORISED, Acknowledged, Message, Subscribed
+from edge_agent.report.broker.refusals import Refusals
+from edge_agent.report.broker.session import BrokerSession
 
 _REFUSED: Final = 128
 """Reason codes from here on are refusals (MQTT 5, section 2.4)."""

@@ -16,9 +16,7 @@ from edge_agent.core.report_pace import Doing
 from edge_agent.core.upload import PENDING, State
 from edge_agent.report import payloads
 from edge_agent.report.command_port import Ack, CommandPort, Via
-from edge_agent.report.holds import HoldsTelling, Refusal
-from edge_agent.report.part_trial import PartTrial, Verdict
-from edge_agent.report.report_document import (
+from edge_agent.report.server.document import (
     MAX_EVENT_BYTES,
     MAX_EVENTS,
     MAX_ROWS,
@@ -29,6 +27,8 @@ from edge_agent.report.report_document import (
     gist_of_files,
     gist_of_state,
 )
+from edge_agent.report.server.holds import HoldsTelling, Refusal
+from edge_agent.report.server.part_trial import PartTrial, Verdict
 from edge_agent.store.outbox import OutboxEvent
 from edge_agent.store.recordings import Store
 

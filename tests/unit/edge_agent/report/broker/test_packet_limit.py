@@ -14,14 +14,14 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from edge_agent.base.activity import Activity
 from edge_agent.base.clock import SystemClock
 from edge_agent.base.settings import MqttSettings
-from edge_agent.report.broker_login import read_login
-from edge_agent.report.broker_services import BrokerServices
-from edge_agent.report.broker_session import BrokerSession
-from edge_agent.report.heard import Connected, Ended, Reached, Received
-from edge_agent.report.heard_queue import MAX_UNREAD_BYTES, cost
-from edge_agent.report.mqtt_client import MqttClient
+from edge_agent.report.broker.heard import Connected, Ended, Reached, Received
+from edge_agent.report.broker.heard_queue import MAX_UNREAD_BYTES, cost
+from edge_agent.report.broker.login import read_login
+from edge_agent.report.broker.mqtt_client import MqttClient
+from edge_agent.report.broker.packet_limit import MAX_PACKET_BYTES, LimitedClient
+from edge_agent.report.broker.services import BrokerServices
+from edge_agent.report.broker.session import BrokerSession
 from edge_agent.report.own_run import OwnRun
-from edge_agent.report.packet_limit import MAX_PACKET_BYTES, LimitedClient
 from edge_agent.report.payloads import read_presence
 from edge_agent.report.timing import Timing
 from edge_agent.store.recordings import Store

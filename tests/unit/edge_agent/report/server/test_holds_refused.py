@@ -2,8 +2,8 @@
 
 import pytest
 
-from edge_agent.report.holds import ROWS
-from tests.unit.edge_agent.report.test_holds import names, record, tell
+from edge_agent.report.server.holds import ROWS
+from tests.unit.edge_agent.report.server.test_holds import names, record, tell
 
 
 def complaints(capsys):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_agent.report.fallback import fallback_note, remembers_fallback
+from edge_agent.report.broker.fallback import fallback_note, remembers_fallback
 from edge_agent.report.timing import Timing
 
 TIMING = Timing()

@@ -3,7 +3,7 @@
 import pytest
 
 from edge_agent.base.settings import MqttSettings
-from edge_agent.report.broker_login import BrokerAddress, BrokerError, read_login
+from edge_agent.report.broker.login import BrokerAddress, BrokerError, read_login
 
 
 @pytest.mark.parametrize(

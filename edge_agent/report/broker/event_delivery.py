@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from edge_agent.report.heard import PACKET_TOO_LARGE
+from edge_agent.report.broker.heard import PACKET_TOO_LARGE
 from edge_agent.store.outbox import Outbox, OutboxEvent
 
 WINDOW: Final = 20

@@ -4,8 +4,8 @@ import pytest
 
 from edge_agent.base.clock import SystemClock
 from edge_agent.base.errors import StoreError
-from edge_agent.report.event_delivery import WINDOW, EventDelivery
-from edge_agent.report.heard import PACKET_TOO_LARGE
+from edge_agent.report.broker.event_delivery import WINDOW, EventDelivery
+from edge_agent.report.broker.heard import PACKET_TOO_LARGE
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
 from tests.support.agent_store import statements, store_over

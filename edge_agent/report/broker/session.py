@@ -13,10 +13,8 @@ import structlog
 
 from edge_agent.base.errors import StoreError
 from edge_agent.base.reasons import ProblemCode
-from edge_agent.report.broker_login import BrokerError, read_login
-from edge_agent.report.broker_services import BrokerServices
-from edge_agent.report.fallback import fallback_note, remembers_fallback
-from edge_agent.report.heard import (
+from edge_agent.report.broker.fallback import fallback_note, remembers_fallback
+from edge_agent.report.broker.heard import (
     LOGIN_REFUSED,
     SESSION_TAKEN_OVER,
     UNSUPPORTED_VERSION,
@@ -27,8 +25,10 @@ from edge_agent.report.heard import (
     Reached,
     Received,
 )
-from edge_agent.report.heard_queue import HeardQueue
-from edge_agent.report.mqtt_client import MqttClient
+from edge_agent.report.broker.heard_queue import HeardQueue
+from edge_agent.report.broker.login import BrokerError, read_login
+from edge_agent.report.broker.mqtt_client import MqttClient
+from edge_agent.report.broker.services import BrokerServices
 from edge_agent.report.payloads import Topics, encode, offline
 from edge_agent.report.timing import reconnect_wait_s
 

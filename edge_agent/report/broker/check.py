@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from edge_agent.base.clock import Clock, SystemClock
 from edge_agent.base.settings import MqttSettings
-from edge_agent.report.broker_login import BrokerError, Login, read_login
-from edge_agent.report.errand import Errand
-from edge_agent.report.heard import Message
-from edge_agent.report.home_assistant import config_topic
+from edge_agent.report.broker.errand import Errand
+from edge_agent.report.broker.heard import Message
+from edge_agent.report.broker.home_assistant import config_topic
+from edge_agent.report.broker.login import BrokerError, Login, read_login
 from edge_agent.report.payloads import Topics, encode
 from edge_host.clock import rfc3339
 

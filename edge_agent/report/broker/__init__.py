@@ -1,0 +1,1 @@
+"""Telling a broker, over MQTT. Only this room imports paho."""

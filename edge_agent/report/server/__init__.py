@@ -1,0 +1,1 @@
+"""Telling the server, in reports over HTTP."""
