@@ -12,7 +12,7 @@ from edge_agent.report.payloads import MAX_MESSAGE_BYTES, Topics, encode
 from edge_agent.report.state_document import STATES
 from tests.support.state_documents import IDLE
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[5]
 DEVICE = "drone-01"
 TOPICS = Topics.of("edgeup", DEVICE)
 ALL = ["pause", "resume", "set_bandwidth", "retry_failed", "rescan", "report"]
