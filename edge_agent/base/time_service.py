@@ -26,7 +26,7 @@ _HOLDS_S = 3_600.0
 """So long a yes holds while nobody answers: who is too busy to answer has not said no."""
 _FIRST_S = 1.5
 """So long the first answer is waited for, lest what is said at the start is said of a wrong clock; less than a
-hold file may take to be looked at, which asks as well (`send.looking`)."""
+hold file may take to be looked at, which asks as well (`send.rules.looking`)."""
 
 
 class TimeService:

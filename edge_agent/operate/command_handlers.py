@@ -18,7 +18,7 @@ from edge_agent.core.recording import Recording
 from edge_agent.core.schedule import URGENT, URGENT_METERED
 from edge_agent.core.upload import State
 from edge_agent.media import retry
-from edge_agent.send.link_policy import WORK
+from edge_agent.send.rules.link_policy import WORK
 from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()

@@ -15,7 +15,7 @@ from edge_agent.media.folders import Folders
 from edge_agent.operate.commands import list_files
 from edge_agent.operate.control_client import NotRunningError, ask
 from edge_agent.report.state_document import LinkUse, StateDocuments
-from edge_agent.send.surroundings import hold_of_file, hold_of_order, look_at_hold_file
+from edge_agent.send.rules.surroundings import hold_of_file, hold_of_order, look_at_hold_file
 from edge_agent.store.orders import Orders
 from edge_agent.store.recordings import Store
 

@@ -28,8 +28,8 @@ from edge_agent.send.body import WORKER
 from edge_agent.send.giving_up import GivingUp
 from edge_agent.send.lane_queue import LaneQueue
 from edge_agent.send.lane_services import LaneServices
-from edge_agent.send.link_policy import WORK
 from edge_agent.send.roster import Member
+from edge_agent.send.rules.link_policy import WORK
 from edge_agent.send.source_in_hand import SourceInHand
 from edge_agent.send.steps import UploadSteps, Verifying
 from edge_agent.send.upload_progress import Kind, Task, Unit, UploadProgress

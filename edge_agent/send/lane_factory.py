@@ -23,11 +23,11 @@ from edge_agent.send.lane_lock import LaneLock
 from edge_agent.send.lane_queue import LaneQueue
 from edge_agent.send.lane_rates import LaneRates
 from edge_agent.send.lane_services import LaneServices
-from edge_agent.send.link_policy import LinkPolicy
 from edge_agent.send.permission import Permission
 from edge_agent.send.reach import Reach
 from edge_agent.send.retries import Retries
 from edge_agent.send.roster import Roster
+from edge_agent.send.rules.link_policy import LinkPolicy
 from edge_agent.send.steps import UploadSteps
 from edge_agent.send.throttle import Throttle
 from edge_agent.send.uploads_under_way import UploadsUnderWay, write_down

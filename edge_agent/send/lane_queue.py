@@ -22,7 +22,7 @@ from edge_agent.core.recording import Recording
 from edge_agent.core.upload import State
 from edge_agent.send.digest_first import SMALL_BYTES
 from edge_agent.send.lane_services import LaneServices
-from edge_agent.send.link_policy import WORK
+from edge_agent.send.rules.link_policy import WORK
 from edge_agent.send.upload_progress import Kind, Task, UploadProgress
 
 _PAGE = 16

@@ -17,8 +17,8 @@ from edge_agent.core.groups import Role
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.recording import Recording
 from edge_agent.core.schedule import SendingRules
-from edge_agent.send.link_policy import Foretold, LinkInUse, LinkPolicy, OwnerRules
 from edge_agent.send.roster import Roster
+from edge_agent.send.rules.link_policy import Foretold, LinkInUse, LinkPolicy, OwnerRules
 from edge_agent.send.throttle import Throttle
 from edge_agent.send.waits import Waits
 from edge_agent.store.recordings import Store

@@ -36,7 +36,7 @@ from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.lane import Lane
 from edge_agent.send.lane_factory import LaneFactory
 from edge_agent.send.lane_services import LaneServices
-from edge_agent.send.link_policy import Foretold, LinkInUse, OwnerRules
+from edge_agent.send.rules.link_policy import Foretold, LinkInUse, OwnerRules
 
 log = structlog.get_logger()
 

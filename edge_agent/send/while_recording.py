@@ -41,8 +41,8 @@ from edge_agent.net.way import Way
 from edge_agent.send.begun_sources import BegunSources
 from edge_agent.send.clients.interface import LaneClient, Pending
 from edge_agent.send.lane_services import LaneServices
-from edge_agent.send.link_policy import WORK
 from edge_agent.send.opening import create_by
+from edge_agent.send.rules.link_policy import WORK
 from edge_agent.send.sent_so_far import SentSoFar
 from edge_agent.send.sent_unfinished import SentUnfinished
 from upload_protocol.ranges import ByteRange

@@ -32,11 +32,11 @@ from edge_agent.net.route import interface_to
 from edge_agent.net.way import Way
 from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.clients.native import NativeClient
-from edge_agent.send.deadlines import Deadlines
 from edge_agent.send.description import Descriptions
 from edge_agent.send.group_telling import GroupTelling
 from edge_agent.send.lane_factory import LaneFactory
-from edge_agent.send.link_policy import LinkPolicy, OwnerRules, why_not_used
+from edge_agent.send.rules.deadlines import Deadlines
+from edge_agent.send.rules.link_policy import LinkPolicy, OwnerRules, why_not_used
 from edge_agent.send.sender import Sender
 from edge_agent.send.while_recording import WhileRecording
 from edge_agent.store.recordings import Store

@@ -13,7 +13,7 @@ from edge_agent.core.data_plan import DataPlan
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.upload import Event, State
 from edge_agent.report.recording_row import describe
-from edge_agent.send.link_policy import OwnerRules
+from edge_agent.send.rules.link_policy import OwnerRules
 from tests.support.link import FINE
 from tests.support.while_recording import BEHIND, DATA, MIB, always, puts, somebody_records
 

@@ -29,8 +29,8 @@ from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.clients.native import NativeClient
 from edge_agent.send.description import Descriptions
 from edge_agent.send.lane_factory import LaneFactory
-from edge_agent.send.link_policy import LinkPolicy
 from edge_agent.send.receipts import standing_of
+from edge_agent.send.rules.link_policy import LinkPolicy
 from edge_agent.send.sender import Sender
 from edge_agent.store.recordings import Store
 from tests.support.clock import VirtualClock

@@ -24,7 +24,7 @@ from edge_agent.send.clients.native import NativeClient
 from edge_agent.send.description import Descriptions
 from edge_agent.send.lane import Lane as OneLane
 from edge_agent.send.lane_factory import LaneFactory
-from edge_agent.send.link_policy import WORK
+from edge_agent.send.rules.link_policy import WORK
 from edge_agent.send.sender import Sender, run_lane
 from tests.support.ingest import ingest
 from tests.support.lane import Lane, Scene

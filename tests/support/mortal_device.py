@@ -33,8 +33,8 @@ from edge_agent.send.clients.native import NativeClient
 from edge_agent.send.description import Descriptions
 from edge_agent.send.group_telling import GroupTelling
 from edge_agent.send.lane_factory import LaneFactory
-from edge_agent.send.link_policy import WORK, LinkPolicy
 from edge_agent.send.receipts import standing_of
+from edge_agent.send.rules.link_policy import WORK, LinkPolicy
 from edge_agent.send.sender import Sender
 from edge_agent.send.while_recording import WhileRecording
 from edge_agent.store import priorities

@@ -43,7 +43,7 @@ REACHES = {
     "scenarios/test_refusals.py": {
         "_translate": "the errors of a file that this kernel brings about for no test",
     },
-    "unit/edge_agent/send/test_looking.py": {
+    "unit/edge_agent/send/rules/test_looking.py": {
         "_is_resting": "that a thread sleeps is waited for: nothing tells it, and nothing else depends on it",
     },
     "unit/edge_agent/base/test_settings.py": {"_REQUIRED": LAST, "_WORDS": LAST},
@@ -68,7 +68,7 @@ REACHES = {
     },
     "unit/edge_agent/send/clients/test_native_hostile_answers.py": {"_ANSWER_S": FIGURE},
     "unit/edge_agent/send/clients/test_native_tls_that_fails.py": {"_CONNECT_S": FIGURE},
-    "unit/edge_agent/send/test_deadlines_of_groups.py": {
+    "unit/edge_agent/send/rules/test_deadlines_of_groups.py": {
         "_rates": "a rate that hours of sending would have taught",
     },
     "unit/edge_agent/send/test_trial.py": {

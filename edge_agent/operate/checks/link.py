@@ -17,7 +17,7 @@ from edge_agent.net.resolver import SHARED
 from edge_agent.net.route import interface_to, why_none
 from edge_agent.operate.checks.finding import Finding
 from edge_agent.operate.figures import size
-from edge_agent.send.link_policy import why_not_used
+from edge_agent.send.rules.link_policy import why_not_used
 from edge_agent.send.wiring import answers
 
 

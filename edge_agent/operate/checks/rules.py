@@ -14,7 +14,7 @@ from edge_agent.core.power import PowerState, Supply, charge, held_until, judge,
 from edge_agent.core.printable import printable
 from edge_agent.media import answers
 from edge_agent.operate.checks.finding import Finding
-from edge_agent.send.surroundings import hold_of_file, look_at_hold_file
+from edge_agent.send.rules.surroundings import hold_of_file, look_at_hold_file
 
 
 def check_rules(

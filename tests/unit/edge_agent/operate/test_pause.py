@@ -3,7 +3,7 @@
 from edge_agent.base.clock import SystemClock
 from edge_agent.cli import main
 from edge_agent.net.route import interface_to
-from edge_agent.send.link_policy import LinkPolicy
+from edge_agent.send.rules.link_policy import LinkPolicy
 from edge_agent.store.recordings import Store
 
 

@@ -15,11 +15,11 @@ from edge_agent.core.power import PowerRule, Supply
 from edge_agent.core.schedule import URGENT_METERED, Slot
 from edge_agent.core.upload import State
 from edge_agent.core.window import Window
-from edge_agent.send.link_policy import LinkPolicy, OwnerRules
 from edge_agent.send.permission import Permission
-from edge_agent.send.plan_meter import PlanMeter
 from edge_agent.send.roster import Roster
-from edge_agent.send.surroundings import Surroundings
+from edge_agent.send.rules.link_policy import LinkPolicy, OwnerRules
+from edge_agent.send.rules.plan_meter import PlanMeter
+from edge_agent.send.rules.surroundings import Surroundings
 from edge_agent.send.throttle import Throttle
 from edge_agent.send.waits import Waits
 from tests.support.memory_lane import memory_lane

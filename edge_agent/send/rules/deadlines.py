@@ -20,8 +20,8 @@ from edge_agent.base.local_zone import LOCAL
 from edge_agent.core.deadline import Deadline, DueTimes, Outlook, Waiting, Work
 from edge_agent.core.recording import Brief, Recording, age_s
 from edge_agent.core.schedule import DUE, Note
-from edge_agent.send.link_policy import WORK, Foretold, LinkInUse
-from edge_agent.send.wanted_by import WantedBy
+from edge_agent.send.rules.link_policy import WORK, Foretold, LinkInUse
+from edge_agent.send.rules.wanted_by import WantedBy
 from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()

@@ -6,7 +6,7 @@ from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.core.schedule import DUE
 from edge_agent.core.upload import State
 from tests.support.memory_lane import memory_lane
-from tests.unit.edge_agent.send.test_deadlines import Stage
+from tests.unit.edge_agent.send.rules.test_deadlines import Stage
 
 MIB = 2**20
 HOUR_S = 3600

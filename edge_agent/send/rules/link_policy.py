@@ -21,9 +21,9 @@ from edge_agent.core.packets import CongestionControl
 from edge_agent.core.power import PowerRule
 from edge_agent.core.schedule import DUE, Note, SendingRules, Slot, Stop, day_of, decide
 from edge_agent.core.upload import State
-from edge_agent.send.plan_meter import PlanMeter
-from edge_agent.send.stops import Stops
-from edge_agent.send.surroundings import Surroundings
+from edge_agent.send.rules.plan_meter import PlanMeter
+from edge_agent.send.rules.stops import Stops
+from edge_agent.send.rules.surroundings import Surroundings
 from edge_agent.store.recordings import Store
 
 _LOOK_S = 2.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edge_agent.core.hold import Hold
 from edge_agent.core.power import PowerRule, PowerState, judge
 from edge_agent.core.schedule import URGENT, Note, Stop
-from edge_agent.send.surroundings import Surroundings, hold_of_order
+from edge_agent.send.rules.surroundings import Surroundings, hold_of_order
 from edge_agent.store.orders import Orders
 
 

@@ -14,8 +14,8 @@ from edge_agent.core.deadline import Deadline
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.schedule import DUE, URGENT, PriorityRule
 from edge_agent.core.upload import State
-from edge_agent.send.deadlines import Deadlines
-from edge_agent.send.link_policy import OwnerRules
+from edge_agent.send.rules.deadlines import Deadlines
+from edge_agent.send.rules.link_policy import OwnerRules
 from edge_agent.store import priorities
 from tests.support.memory_lane import memory_lane
 

@@ -12,9 +12,9 @@ from edge_agent.base.view import Wait
 from edge_agent.core.hold import Maker
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.schedule import URGENT_METERED
-from edge_agent.send import hold_file
-from edge_agent.send.link_policy import OwnerRules
-from edge_agent.send.surroundings import Surroundings
+from edge_agent.send.rules import hold_file
+from edge_agent.send.rules.link_policy import OwnerRules
+from edge_agent.send.rules.surroundings import Surroundings
 from tests.support.memory_lane import memory_lane
 from tests.support.present import present
 from tests.support.processes import wait_for

@@ -6,7 +6,7 @@ import pytest
 
 from edge_agent.base.errors import StoreError
 from edge_agent.core.data_plan import DataPlan
-from edge_agent.send.plan_meter import PlanMeter
+from edge_agent.send.rules.plan_meter import PlanMeter
 from edge_agent.store.recordings import Store
 from tests.support.clock import VirtualClock
 

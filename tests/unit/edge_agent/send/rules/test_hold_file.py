@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from edge_agent.send.hold_file import folders_of_its_own, look
+from edge_agent.send.rules.hold_file import folders_of_its_own, look
 
 
 @pytest.fixture

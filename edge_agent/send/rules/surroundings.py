@@ -12,9 +12,9 @@ from edge_agent.core.link_rule import LinkFacts
 from edge_agent.core.power import Supply
 from edge_agent.core.printable import printable
 from edge_agent.net import network_manager
-from edge_agent.send import hold_file
-from edge_agent.send.hold_file import Lying, is_running
-from edge_agent.send.looking import Looking
+from edge_agent.send.rules import hold_file
+from edge_agent.send.rules.hold_file import Lying, is_running
+from edge_agent.send.rules.looking import Looking
 from edge_agent.store.orders import Held
 
 _HOLD_LOOK_S = 1.0

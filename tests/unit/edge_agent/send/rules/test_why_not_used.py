@@ -3,7 +3,7 @@
 import pytest
 
 from edge_agent.core.link_rule import LinkFacts, LinkRule
-from edge_agent.send.link_policy import why_not_used
+from edge_agent.send.rules.link_policy import why_not_used
 from tests.support.present import present
 
 METERED = LinkRule("wwan*", metered=True)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from edge_agent.send.looking import Looking
+from edge_agent.send.rules.looking import Looking
 from tests.support.clock import VirtualClock
 from tests.support.processes import wait_for
 

@@ -1,0 +1,1 @@
+"""What the owner of the device allows: links, times, power, data plans, holds and deadlines."""
