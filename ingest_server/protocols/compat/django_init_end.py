@@ -61,6 +61,11 @@ def finish_if_whole(
 
 
 def fail_for_good(uploads: DialectUploads, record: UploadRecord, why: str) -> NoReturn:
+    """End an upload that nothing can mend.
+
+    Raises:
+        DialectAnswer: always, with *why*.
+    """
     uploads.receiver.records.write_note(record.id, FAILED, why)
     if not uploads.settings.keep_failed:
         uploads.receiver.abort(None, record.id)
