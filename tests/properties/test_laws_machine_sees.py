@@ -6,6 +6,7 @@ Hooks of the code are replaced, one rule for each law. An invariant that none of
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -29,6 +30,9 @@ from ingest_server.uploads.writers import Writer
 from tests.properties.test_laws_machine import Laws
 from tests.support import mortal_server
 from upload_protocol.ranges import RangeSet
+
+ENDS_WITHIN_S = 60.0
+"""A request that nobody ends ends by its own idle time, in real seconds."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(1800)]
 
@@ -136,6 +140,7 @@ FAULTS = {
     [pytest.param(law, one, id=one.__name__) for law, all_ in FAULTS.items() for one in all_],
 )
 def test_a_law_that_is_broken_is_seen_to_be(monkeypatch, law, fault):
+    before = set(threading.enumerate())
     fault(monkeypatch)
     searching = settings(
         max_examples=400,
@@ -150,3 +155,5 @@ def test_a_law_that_is_broken_is_seen_to_be(monkeypatch, law, fault):
 
     with pytest.raises(AssertionError, match=law):
         run_state_machine_as_test(Laws, settings=searching)
+    for dead in set(threading.enumerate()) - before:
+        dead.join(ENDS_WITHIN_S)
