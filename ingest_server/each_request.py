@@ -41,6 +41,8 @@ STOPPING_RETRY_S = 5.0
 """What a restart takes; an agent comes back then."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+_OF_THE_STORE = frozenset({"storage-failed", "storage-full"})
+_TOLD_EVERY_S = 60.0
 _VERSION = re.compile(r"/v([0-9]{1,4})(?:/|\Z)")
 
 
@@ -75,6 +77,7 @@ class EachRequest:
         self._is_stopping = is_stopping
         self._files = files
         self._pages = pages
+        self._failures = StoreFailures()
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Give the request its id, and let it in.
@@ -86,7 +89,7 @@ class EachRequest:
         req.context.caller = None
         req.context.body = None
         req.context.admitted = None
-        req.context.refused = None
+        req.context.refused = req.context.refused_for = None
         self._observer.request_began()
         given = req.get_header(headers.REQUEST_ID) or ""
         req.context.request_id = given if _REQUEST_ID.match(given) else secrets.token_hex(8)
@@ -202,6 +205,8 @@ class EachRequest:
             duration_s=duration_s,
             code=req.context.refused,
         )
+        if req.context.refused is not None:
+            self._failures.tell(req.context.refused, req.context.refused_for, self._clock.now_s())
         log.debug(
             "request.answered",
             method=req.method,
@@ -211,6 +216,27 @@ class EachRequest:
             duration_s=round(duration_s, 4),
             device_id=None if caller is None else caller.device,
             bytes=0 if body is None else body.received,
+        )
+
+
+class StoreFailures:
+    """Has the log tell of a disk or a database that fails, a line a minute, however many ask."""
+
+    def __init__(self) -> None:
+        self._told_s: dict[str, float] = {}
+
+    def tell(self, code: str, detail: str | None, now_s: float) -> None:
+        """Take in that a request was refused for *detail*."""
+        if (
+            code not in _OF_THE_STORE
+            or now_s - self._told_s.get(code, -_TOLD_EVERY_S) < _TOLD_EVERY_S
+        ):
+            return
+        self._told_s[code] = now_s
+        log.error(
+            "storage.failed",
+            error=f"requests are refused: {detail}. What was acknowledged is kept, and devices come "
+            "back by themselves: see to the disk or volume; it is tried again with each request",
         )
 
 

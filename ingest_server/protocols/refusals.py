@@ -33,7 +33,7 @@ def answer_refused(
 ) -> None:
     """Answer with a problem document, or in the form of the dialect that was spoken."""
     kind = error.problem
-    req.context.refused = kind.code
+    req.context.refused, req.context.refused_for = kind.code, error.detail
     if error.retry_after_s is not None:
         resp.set_header(headers.RETRY_AFTER, str(max(1, math.ceil(error.retry_after_s))))
     if kind.code == "unauthorized":

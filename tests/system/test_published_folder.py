@@ -138,6 +138,23 @@ def test_a_volume_that_is_full_is_told_and_gone_on_with(tmp_path):
     assert (status, content) == (200, data)
 
 
+def test_a_volume_that_became_read_only_is_said_in_the_log_and_gone_on_with(elsewhere):
+    client, data = Client(elsewhere.port, "cam-1"), b"x" * 1000
+    upload_id = client.create("a.mp4", len(data))
+    client.put(upload_id, ByteRange(0, len(data)), data, len(data), with_digest=False)
+    subprocess.run(["mount", "-o", "remount,ro", elsewhere.published], check=True)
+    refused = [client.complete(upload_id, data) for _ in range(3)]
+    subprocess.run(["mount", "-o", "remount,rw", elsewhere.published], check=True)
+    status, _ = client.complete(upload_id, data)
+    client.close()
+
+    assert [answer["code"] for _, answer in refused] == ["storage-failed"] * 3
+    assert status == 200
+    [told] = [line["error"] for line in elsewhere.log() if line["event"] == "storage.failed"]
+    assert "Read-only file system" in told
+    assert "see to the disk" in told
+
+
 def test_a_volume_that_is_not_mounted_is_not_published_under(elsewhere):
     elsewhere.stop()
     subprocess.run(["umount", "--lazy", elsewhere.published], check=True)

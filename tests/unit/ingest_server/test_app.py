@@ -4,8 +4,10 @@ import errno
 
 import structlog
 from falcon import testing
+from structlog.testing import capture_logs
 
 from ingest_server.auth import admitted
+from ingest_server.each_request import StoreFailures
 from ingest_server.front.queues import ASKED
 from ingest_server.storage.memory.overwriting import OverwritingBlobs
 from ingest_server.storage.memory.state import MemoryState
@@ -66,6 +68,18 @@ class FailingBlobs(OverwritingBlobs):
         if self.fails_with is not None:
             raise self.fails_with
         return super().identity(target)
+
+
+def test_a_store_that_fails_is_told_of_in_the_log_once_a_minute_however_many_ask():
+    failures = StoreFailures()
+    with capture_logs() as logs:
+        for now_s in (0.0, 59.0, 60.0):
+            failures.tell("storage-failed", "it is away", now_s)
+            failures.tell("storage-full", "it is full", now_s)
+            failures.tell("not-found", "nothing is there", now_s)
+
+    told = [one["error"].partition(". ")[0] for one in logs]
+    assert told == ["requests are refused: it is away", "requests are refused: it is full"] * 2
 
 
 def test_a_store_that_fails_where_nobody_expects_it_is_said_to_the_client_and_is_no_bug():
