@@ -105,6 +105,9 @@ def refused_by_disk(error: OSError) -> Refused:
         return Refused("server-busy", detail, retry_after_s=AWAY_RETRY_S)
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return Refused("storage-full", "the server's disk is full", retry_after_s=60)
+    if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:  # the disk is sound
+        detail = f"the server has used up what the system gives it ({error.strerror or error})"
+        return Refused("server-busy", detail, retry_after_s=5)
     if error.errno == errno.EBUSY:  # a store of files that is another program's
         detail = f"the server's store of files does not answer ({error.strerror or error})"
         return Refused("server-busy", detail, retry_after_s=5)

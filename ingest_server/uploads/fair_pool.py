@@ -9,10 +9,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import structlog
+
 from ingest_server.base.turns import Turns
+from ingest_server.core.errors import Refused
 from ingest_server.uploads.store import stopped
 
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,8 @@ class _Job:
     device: str
     future: Future[Any]
     run: Callable[[], None]
+    claim: threading.Lock
+    """Taken once: by the thread that runs it, or by who found out that there is none."""
 
 
 class FairPool:
@@ -30,6 +37,7 @@ class FairPool:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._turns: Turns[_Job] = Turns(threads, lambda _: of_one, self._begin)
         self._closed = threading.Event()
+        self._has_told = False
 
     def submit(self, device: str, work: Callable[[], T]) -> Future[T]:
         """Let *work* run once it is the device's turn, in the context of who asks.
@@ -41,8 +49,11 @@ class FairPool:
             raise stopped()
         future: Future[T] = Future()
         context = contextvars.copy_context()
+        claim = threading.Lock()
 
         def run() -> None:
+            if not claim.acquire(blocking=False):
+                return  # no thread came for it in time: it was refused
             try:
                 if future.set_running_or_notify_cancel():
                     try:
@@ -52,7 +63,7 @@ class FairPool:
             finally:
                 self._turns.end(device)
 
-        self._turns.ask(_Job(device, future, run), device)
+        self._turns.ask(_Job(device, future, run, claim), device)
         if self._closed.is_set():  # meanwhile: nobody would come for it
             self._dismiss()
         return future
@@ -66,10 +77,31 @@ class FairPool:
     def _begin(self, job: _Job) -> None:
         try:
             begun = self._threads.submit(job.run)
-        except RuntimeError:  # stopped meanwhile
-            job.future.cancel()
+        except RuntimeError as error:
+            if self._closed.is_set():
+                job.future.cancel()
+            else:
+                self._refuse(job, error)
             return
+        self._has_told = False
         begun.add_done_callback(lambda one: job.future.cancel() if one.cancelled() else None)
+
+    def _refuse(self, job: _Job, error: RuntimeError) -> None:
+        """Give up what is to run, since the system gives no thread, and all that waits behind it."""
+        if not job.claim.acquire(blocking=False):
+            return  # a thread that was there has it
+        if not self._has_told:
+            self._has_told = True
+            log.error(
+                "threads.exhausted",
+                error=f"{error}: uploads are not finished until there are some. Raise TasksMax in the "
+                "unit, or the container's limit of processes; devices ask again by themselves",
+            )
+        for one in (job, *self._turns.dismiss()):
+            if one.future.set_running_or_notify_cancel():
+                detail = "the server can start no thread for this now"
+                one.future.set_exception(Refused("server-busy", detail, retry_after_s=5))
+        self._turns.end(job.device)
 
     def _dismiss(self) -> None:
         for job in self._turns.dismiss():

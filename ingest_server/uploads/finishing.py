@@ -6,6 +6,7 @@ take turns. What is asked for is decided in `completion`; requests wait for it o
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -129,8 +130,10 @@ class Finishing:
     ) -> Future[Receipt]:
         """Let *work* run in the background; *reads*: bytes that it may have to read first."""
         self._live.pin(upload_id)  # until the work is done, and before it begins
+        has_begun = threading.Event()
 
         def pinned() -> Receipt:
+            has_begun.set()
             try:
                 return work()
             except Refused:
@@ -143,10 +146,14 @@ class Finishing:
 
         pool = self._publishers if reads <= QUICK_BYTES else self._readers
         try:
-            return pool.submit(device, pinned)
+            future = pool.submit(device, pinned)
         except Refused:
             self._live.unpin(upload_id)
             raise
+        future.add_done_callback(
+            lambda _: None if has_begun.is_set() else self._live.unpin(upload_id)
+        )
+        return future
 
 
 def unended(work: Future[Receipt] | None) -> Future[Receipt] | None:

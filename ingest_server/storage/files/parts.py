@@ -5,6 +5,7 @@ Names are opened relative to a folder that is held open, as in `published`.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -100,7 +101,12 @@ class FileBlobs(PublishedFiles):
             ) from error
         except OSError as error:
             self.close()
-            raise StorageError(f"cannot use {self.data_dir}: {error}") from error
+            what_to_do = (
+                ". Its disk has no room for one more file: make room, then start again"
+                if error.errno in {errno.ENOSPC, errno.EDQUOT}
+                else ""
+            )
+            raise StorageError(f"cannot use {self.data_dir}: {error}{what_to_do}") from error
         except StorageError:
             self.close()
             raise

@@ -98,3 +98,15 @@ def test_a_store_that_fails_where_nobody_expects_it_is_said_to_the_client_and_is
     )
     assert (busy.status_code, busy.json()["code"]) == (503, "server-busy")
     assert busy.headers["Retry-After"] == "5"
+
+
+def test_descriptors_that_are_used_up_are_no_fault_of_the_disk_and_clients_come_back():
+    blobs = FailingBlobs()
+    with ingest(stores=(MemoryState(), blobs)) as server, wsgi_client(server.app) as client:
+        receipt = upload(client, name="a.mp4", device="cam")
+        blobs.fails_with = OSError(errno.EMFILE, "Too many open files")
+        refused = create(client, name="a.mp4", device="cam", digest=receipt["digest"])
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "server-busy")
+    assert "Too many open files" in refused.json()["detail"]
+    assert refused.headers["Retry-After"] == "5"

@@ -5,6 +5,7 @@ from concurrent.futures import CancelledError
 from contextvars import ContextVar
 
 import pytest
+from structlog.testing import capture_logs
 
 from ingest_server.core.errors import Refused
 from ingest_server.uploads.fair_pool import FairPool
@@ -68,3 +69,20 @@ def test_a_stop_waits_for_what_runs_and_cancels_what_waits():
     assert runs.result(0) == "whole"
     with pytest.raises(Refused, match="stopping"):
         pool.submit("a", lambda: None)
+
+
+def test_where_no_thread_can_be_started_all_are_refused_and_once_there_are_some_work_goes_on(
+    pool, monkeypatch
+):
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as system:
+        system.setattr(threading.Thread, "start", refuse)
+        with capture_logs() as logs:
+            refused = [pool.submit("cam", lambda: "never") for _ in range(3)]
+            why = [one.exception(TIMEOUT_S) for one in refused]
+
+    assert [one.code for one in why if isinstance(one, Refused)] == ["server-busy"] * 3
+    assert [one["event"] for one in logs] == ["threads.exhausted"]
+    assert [pool.submit("cam", lambda: "done").result(TIMEOUT_S) for _ in range(3)] == ["done"] * 3
