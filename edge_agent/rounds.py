@@ -50,6 +50,7 @@ class Rounds:
         now_s = self._clock.now_s()
         self._feed_watchdog(now_s)
         self._parts.reserve.take()
+        self._parts.commands.listen()
         self._retry_on_new_way()
         is_synced = self._clock.is_synchronised()
         self._parts.activity.problem(ProblemCode.CLOCK_UNSYNCED, present=not is_synced)

@@ -11,7 +11,6 @@ nothing is asked, and the answer is `Writer.UNKNOWN`.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -22,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 
+from edge_agent.base.file_system import BTRFS, kind_of
 from edge_agent.base.helper import only_helps
 from edge_agent.core.retention import LEAST_QUIET_S, QUIETER
 from edge_agent.core.stability import Writer
@@ -35,7 +35,7 @@ _BELIEVED = MappingProxyType(
         # the truth.
         0xEF53: "ext4",  # ext2 and ext3, too
         0x58465342: "XFS",
-        0x9123683E: "btrfs",
+        BTRFS: "btrfs",
         0x01021994: "tmpfs",
         # Tried on Linux 6.1, but for the mount and the subvolume.
         0x4D44: "FAT",
@@ -66,10 +66,6 @@ _DOUBTED = MappingProxyType(
 
 _NUMBERS_INVENTED = frozenset({0x4D44, 0x2011BAB0})
 """Of `_BELIEVED`: FAT and exFAT number files as they are looked up, and store no ctime."""
-
-# glibc's plain one fails on large disks where a long has 32 bits; musl has the plain one only.
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_fstatfs = getattr(_LIBC, "fstatfs64", None) or _LIBC.fstatfs
 
 _NO_LEASES = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK}
 _INSTEAD = (
@@ -177,7 +173,7 @@ class LeaseProbe:
 
     def _believes(self, fd: int) -> bool:
         """Return whether what the kernel says of the writers of *fd* is all there is to say."""
-        kind = _kind_of(fd)
+        kind = kind_of(fd)
         if kind in _BELIEVED:
             return True
         name = _DOUBTED.get(kind, f"a file system of type {kind:#x}")
@@ -194,21 +190,8 @@ def keeps_identity(fd: int) -> bool:
 
     Elsewhere another card, or another machine, may bring a file that looks the same in all four.
     """
-    kind = _kind_of(fd)
+    kind = kind_of(fd)
     return kind in _BELIEVED and kind not in _NUMBERS_INVENTED
-
-
-def _kind_of(fd: int) -> int:
-    """Return ``f_type`` of the file system of *fd*; 0: it cannot be told.
-
-    From the descriptor: a path may lead elsewhere by now, a mount may lie on another, and the device
-    number of a btrfs subvolume or an overlay stands in no list of mounts.
-    """
-    # struct statfs is at most 120 bytes, its first field `f_type`, a long on all but s390.
-    buffer = (ctypes.c_long * 64)()
-    if _fstatfs(fd, ctypes.byref(buffer)) != 0:
-        return 0
-    return buffer[0] & 0xFFFFFFFF
 
 
 def _take(fd: int) -> Writer:

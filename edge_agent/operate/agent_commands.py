@@ -160,6 +160,10 @@ class AgentCommands:
         """Let what was ordered before hold, and listen to people at the device."""
         with only_helps("wanted interval", instead="the configured one holds"):
             self._tell_intervals()
+        self.listen()
+
+    def listen(self) -> None:
+        """Listen to people at the device where that could not be done before: for want of room, say."""
         with only_helps("control socket", instead="status and upload work without the agent only"):
             for one in self._doors:
                 one.start()

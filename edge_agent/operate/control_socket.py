@@ -99,19 +99,26 @@ class ControlServer:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Listen. Where that fails it is logged: uploading depends on nothing else (law L6).
+        """Listen, unless it does. Where that fails it is logged: uploading depends on nothing else (law L6).
 
         Raises:
             OSError, RuntimeError: no descriptor or no thread is left.
         """
+        if self._thread is not None:
+            return
         listener = self._passed if self._path is None else _listening(self._path)
         if listener is None:
             return
-        self._listener = listener
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=self._accept, args=(listener,), name="control", daemon=True
         )
-        self._thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            if self._path is not None:
+                listener.close()
+            raise
+        self._listener, self._thread = listener, thread
 
     def stop(self) -> None:
         self._stopping.set()

@@ -36,7 +36,7 @@ class Descriptions:
     """What creates uploads.
 
     Args:
-        device_id: named in each create, so that a token of another device is noticed.
+        device_id: named in each create, so that a token of another device is noticed, and in each receipt.
         metadata_of: what the server is told of a recording beside what it is.
         appends: which recordings are written on after they were sent.
     """
@@ -49,7 +49,7 @@ class Descriptions:
         appends: Appends = appends_nothing,
     ) -> None:
         self._store = store
-        self._device_id = device_id
+        self.device_id = device_id
         self._metadata_of = metadata_of
         self.appends = appends
 
@@ -70,7 +70,7 @@ class Descriptions:
             modified_at=modified_at(recording.identity),
             media_type=mimetypes.guess_type(recording.name)[0],
             metadata=self._metadata_of(recording),
-            device=self._device_id,
+            device=self.device_id,
             extends=self._extended(recording) if appends else None,
         )
 

@@ -19,10 +19,10 @@ from upload_protocol.messages import Receipt
 log = structlog.get_logger()
 
 
-def check_receipt(receipt: Receipt, digest: Digest, length: int) -> None:
-    """Refuse a receipt that is not for these bytes (law L2).
+def check_receipt(receipt: Receipt, digest: Digest, length: int, *, device: str) -> None:
+    """Refuse a receipt that is not for these bytes of this device (law L2).
 
-    The upload's id may be another one: the same recording, published by an earlier upload.
+    Upload id, name and place may be others: the same bytes, published by an earlier upload of *device*.
 
     Raises:
         ReceiptRefusedError: do not let the recording go.
@@ -32,6 +32,9 @@ def check_receipt(receipt: Receipt, digest: Digest, length: int) -> None:
             f"the receipt is for {receipt.length} bytes with {receipt.digest}, this recording has"
             f" {length} bytes with {digest}: it is kept"
         )
+        raise ReceiptRefusedError(msg, expected=str(digest), actual=str(receipt.digest))
+    if receipt.device != device:
+        msg = f"the receipt is for a file of device {receipt.device}, this is {device}: the recording is kept"
         raise ReceiptRefusedError(msg, expected=str(digest), actual=str(receipt.digest))
     if receipt.verified_against != "client" or not is_upload_id(receipt.upload_id):
         msg = "the receipt does not say that the server compared our digest: the recording is kept"

@@ -253,7 +253,8 @@ class UploadSteps:
             answer = self._client.complete(upload_id, request)
         if isinstance(answer, Pending):
             return _verifying(answer, "the server is verifying the recording")
-        check_receipt(answer, digest, recording.identity.length)
+        length, device = recording.identity.length, self._descriptions.device_id
+        check_receipt(answer, digest, length, device=device)
         if answer.upload_id != upload_id:
             self._digest_first.was_there()
         duration_s = self._clock.now_s() - progress.started_s

@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from edge_agent.base.errors import StoreError, StoreTooNewError
+from edge_agent.base.file_system import BCACHEFS, BTRFS, kind_of
 from edge_host import sqlite_file
 
 log = structlog.get_logger()
@@ -86,7 +87,7 @@ def opened_read_only(path: Path, version: int) -> Connection:
 
     Raises:
         StoreTooNewError: it has another *version*.
-        StoreError: it cannot be read.
+        StoreError: it cannot be read; on btrfs also while an agent runs.
     """
     try:
         connection = sqlite_file.connect(path, timeout_s=BUSY_TIMEOUT_S, writes=False)
@@ -98,6 +99,8 @@ def opened_read_only(path: Path, version: int) -> Connection:
     except sqlite3.Error as error:
         connection.close()
         msg = f"the state database {path} cannot be read: {error}"
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            msg += "; an agent is running with it, and can be asked in no other way: see its log"
         raise StoreError(msg) from error
     if found != version:
         connection.close()
@@ -177,6 +180,8 @@ def _connect(path: Path) -> Connection:
     connection = sqlite_file.connect(path, timeout_s=BUSY_TIMEOUT_S)
     try:
         path.chmod(0o600)
+        if _ends_who_writes_to_memory(path.parent):
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         sqlite_file.make_durable(connection)
         connection.execute("PRAGMA journal_size_limit=4194304")
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
@@ -186,6 +191,19 @@ def _connect(path: Path) -> Connection:
         connection.close()
         raise
     return connection
+
+
+def _ends_who_writes_to_memory(folder: Path) -> bool:
+    """Return whether writing to a mapped file takes room in *folder*, and SIGBUS ends who finds none.
+
+    A file system that copies on write wants room for each page that becomes dirty, in a file that has all its
+    blocks, too. SQLite maps the index of its log (``-shm``), except where nobody else may have the database open.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return kind_of(fd) in {BTRFS, BCACHEFS}
+    finally:
+        os.close(fd)
 
 
 def _move_aside(path: Path, now: datetime) -> Path:

@@ -86,11 +86,7 @@ class Reserve:
                 return
             if self._free(self._folder) < 2 * RESERVE_BYTES:
                 return
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                os.posix_fallocate(fd, 0, RESERVE_BYTES)
-            finally:
-                os.close(fd)
+            self._hold(RESERVE_BYTES)
 
     def _take_files(self) -> None:
         free = self._files_free(self._folder)
@@ -159,22 +155,44 @@ class Reserve:
         if not self._takes_a_file():
             if self._give_up_files():
                 return True
-            if self._takes(PIECE_BYTES):
+            if self._counts_files() and self._takes(PIECE_BYTES):
                 return False  # it is not bytes that are wanting
         with self._lock:
             held = self.held_bytes
             if held == 0:
                 return False
             try:
-                fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-                try:
-                    os.ftruncate(fd, max(0, held - PIECE_BYTES))
-                    # ext4 gives blocks back with its journal's next commit, seconds later.
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
+                self._cut_to(max(0, held - PIECE_BYTES))
             except OSError:
                 return False
+            return True
+
+    def _cut_to(self, length: int) -> None:
+        """Hold *length* bytes instead of more, or none; those given up are free on return."""
+        fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.ftruncate(fd, length)
+            # ext4 gives blocks back with its journal's next commit, seconds later.
+            os.fsync(fd)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            self._path.unlink()  # a full btrfs cuts no file, but takes one away
+        finally:
+            os.close(fd)
+
+    def _hold(self, length: int) -> None:
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, length)
+        finally:
+            os.close(fd)
+
+    def _counts_files(self) -> bool:
+        """Return whether files are a number of their own here; False: one more takes room for bytes (btrfs)."""
+        try:
+            return self._files_free(self._folder) is not None
+        except OSError:
             return True
 
     def _give_up_files(self) -> bool:

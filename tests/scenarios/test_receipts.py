@@ -45,6 +45,7 @@ OTHER = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"
         {"length": 2},
         {"verified_against": "none"},
         {"upload_id": "../../etc"},
+        {"device": "another"},
     ],
     ids=lambda changes: next(iter(changes)),
 )
@@ -64,6 +65,23 @@ def test_L2_a_receipt_that_is_not_for_these_bytes_lets_nothing_go(tmp_path, chan
             ProblemCode.CHECKSUM,
             ProblemCode.SERVER_UNREACHABLE,
         }
+
+
+def test_the_receipt_of_an_earlier_upload_of_the_same_bytes_is_one(tmp_path):
+    with scene(tmp_path, retention=LETS_GO) as stage:
+        recording = stage.lane.record("a.mp4", b"x")
+        earlier = receipt_with(upload_id="1" * 32, name="b.mp4", published_as="cam/b.mp4")
+        answer = answer_to_complete(earlier)
+        stage.link.schedule = lambda request: answer if "complete" in request.path else FINE
+
+        stage.lane.run()
+        stage.lane.let_go()
+
+        now = stage.lane.now(recording)
+        assert not (stage.lane.media / "a.mp4").exists()
+        assert now.state is State.RELEASED
+        assert now.receipt is not None
+        assert now.receipt.published_as == "cam/b.mp4"
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"OK", b"null", b"[]", b'{"digest": 1}'])

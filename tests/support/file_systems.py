@@ -18,6 +18,7 @@ _MAKERS = {
     "ext4": (["mkfs.ext4", "-q", "-F"], 16 * MIB),
     "xfs": (["mkfs.xfs", "-q"], 300 * MIB),
     "btrfs": (["mkfs.btrfs", "-q"], 128 * MIB),
+    "btrfs mixed": (["mkfs.btrfs", "-q", "--mixed"], 64 * MIB),
     "vfat": (["mkfs.vfat", "-F", "32"], 64 * MIB),
     "exfat": (["mkfs.exfat"], 64 * MIB),
 }
@@ -25,11 +26,12 @@ _MAKERS = {
 
 @contextmanager
 def disk_image(kind: str, mount: Path) -> Iterator[Path]:
-    """Mount an empty file system of *kind*, from an image beside *mount*."""
+    """Mount an empty file system of *kind* ("btrfs mixed": small, its data beside what tells of it)."""
     require_root()
+    (maker, *options), size = _MAKERS[kind]
+    kind = kind.partition(" ")[0]
     if f"\t{kind}\n" not in Path("/proc/filesystems").read_text(encoding="ascii"):
         pytest.skip(f"this kernel has no {kind}")
-    (maker, *options), size = _MAKERS[kind]
     image = mount.with_name(f"{mount.name}.img")
     with image.open("wb") as file:
         file.truncate(size)  # sparse

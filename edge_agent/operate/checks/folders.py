@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from edge_agent.base.patience import SilentError
+from edge_agent.base.state_lock import cannot_be_used
 from edge_agent.core.left_out import WANTED, Cause, sentence
 from edge_agent.core.stability import Writer
 from edge_agent.media import answers
@@ -179,8 +180,7 @@ def check_state_dir(state_dir: Path) -> Iterator[Finding]:
         with tempfile.NamedTemporaryFile(dir=state_dir, prefix=".check-") as trial:
             os.fsync(trial.fileno())
     except OSError as error:
-        text = f"{state_dir}: {error.strerror}; give it to this user, or set another state_dir"
-        yield Finding("FAIL", "state_dir", text)
+        yield Finding("FAIL", "state_dir", cannot_be_used(state_dir, error))
         return
     kind = _kind_of(state_dir)
     if kind in _REMOTE:

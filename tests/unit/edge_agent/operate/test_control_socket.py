@@ -26,6 +26,12 @@ from edge_agent.store.recordings import Store
 from tests.support.processes import wait_for
 from tests.support.requirements import require_root
 from tests.support.rim import StillClock
+from tests.support.small_disk import small_disk
+
+
+class Echo:
+    def answer(self, request, _stopping):
+        yield request
 
 
 class Idle:
@@ -395,6 +401,21 @@ def test_a_refusal_and_an_absent_agent_are_errors_of_their_own(site, tmp_path):
         list(ask(tmp_path / "absent.sock", {"do": "status"}))
     with pytest.raises(NotRunningError):
         list(ask(tmp_path / "no/such/folder/control.sock", {"do": "status"}))
+
+
+def test_a_socket_for_which_there_was_no_room_is_made_once_there_is(tmp_path):
+    with small_disk(tmp_path / "disk", size="1m", inodes=2) as disk:
+        (disk.path / "last").touch()
+        server = ControlServer(disk.path / "control.sock", Echo())
+        server.start()
+        with pytest.raises(NotRunningError):
+            list(ask(disk.path / "control.sock", {"do": "status"}))
+
+        (disk.path / "last").unlink()
+        server.start()
+        server.start()
+        assert list(ask(disk.path / "control.sock", {"do": "status"})) == [{"do": "status"}]
+        server.stop()
 
 
 def test_a_socket_left_by_a_killed_agent_is_replaced(tmp_path):

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 
 from edge_agent.base.errors import StoreError
+from edge_agent.store import database_file
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
 from edge_agent.store.reserve import PIECE_BYTES, RESERVE_BYTES, Reserve
 from tests.support.clock import VirtualClock
-from tests.support.small_disk import small_disk
+from tests.support.file_systems import disk_image
+from tests.support.small_disk import SmallDisk, small_disk
 
 
 class Room:
@@ -247,3 +249,49 @@ def test_a_first_start_without_room_that_only_the_try_tells_of_is_in_memory_unti
     again = open_store(disk, None)
     assert len(again.outbox.undelivered(limit=100)) == 3
     again.close()
+
+
+def test_a_file_system_that_cuts_no_file_when_it_is_full_gets_all_of_it(tmp_path):
+    with disk_image("btrfs mixed", tmp_path / "state") as state:
+        first = Reserve(state)
+        first.take()
+        store = open_store(SmallDisk(state), first)
+        store.outbox.tell(*events(20))
+        store.close()
+        SmallDisk(state).fill()
+        fill_with_files_to_the_last(state)
+        with pytest.raises(StoreError, match="unable to open"):
+            open_store(SmallDisk(state), None)
+
+        reserve = Reserve(state)
+        store = open_store(SmallDisk(state), reserve)
+
+        store.outbox.tell(*events(1))
+        assert len(store.outbox.undelivered(limit=100)) == 21
+        assert reserve.held_bytes == 0
+        store.close()
+
+
+def test_nothing_of_the_database_is_mapped_where_a_full_disk_ends_who_writes_to_memory(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(database_file, "BUSY_TIMEOUT_S", 0.1)
+    with disk_image("btrfs", tmp_path / "state") as state:
+        store = open_store(SmallDisk(state), None)
+        store.outbox.tell(*events(1))
+
+        assert [one.name for one in state.glob("agent.db-*")] == ["agent.db-wal"]
+        with pytest.raises(StoreError, match="an agent is running with it"):
+            Store.open_read_only(state / "agent.db", clock=VirtualClock(), boot_id="boot")
+        store.close()
+        beside = Store.open_read_only(state / "agent.db", clock=VirtualClock(), boot_id="boot")
+        assert len(beside.outbox.undelivered(limit=100)) == 1
+        beside.close()
+
+
+def fill_with_files_to_the_last(folder):
+    for number in range(100_000):
+        try:
+            (folder / f"empty-{number}").touch()
+        except OSError:
+            return
