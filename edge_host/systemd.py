@@ -105,8 +105,7 @@ class Notifier:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
                 sender.settimeout(1.0)
                 sender.sendto(message, name)
-        except (OSError, ValueError) as error:
-            # Not worth failing for: systemd restarts us if it was the watchdog's.
+        except Exception as error:  # noqa: BLE001 - whatever it is: systemd restarts us if it was the watchdog's
             log.warning(
                 "systemd.notify_failed", error=getattr(error, "strerror", None) or str(error)
             )

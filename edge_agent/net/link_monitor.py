@@ -278,8 +278,9 @@ def address_of(url: str) -> SocketAddress:
 
 
 def _news() -> LinkNews | None:
-    try:
-        return LinkNews()
-    except OSError as error:
-        log.info("link.no_news", error=str(error), action="looks each second do without")
-        return None
+    with only_helps("link news", instead="looks each second do without"):
+        try:
+            return LinkNews()
+        except OSError as error:
+            log.info("link.no_news", error=str(error), action="looks each second do without")
+    return None

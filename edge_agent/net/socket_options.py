@@ -6,6 +6,7 @@ import contextlib
 import errno
 import socket
 
+from edge_agent.base.helper import only_helps
 from edge_agent.core.packets import CongestionControl
 
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes]
@@ -83,14 +84,26 @@ def accepted(options: list[SocketOption]) -> list[SocketOption]:
     """
     of_ipv6 = [option for option in options if option[0] == socket.IPPROTO_IPV6]
     others = [option for option in options if option[0] != socket.IPPROTO_IPV6]
-    taken = _tried(socket.AF_INET, others)
+    taken = _taken(socket.AF_INET, others)
     if of_ipv6:
         try:
-            taken += _tried(socket.AF_INET6, of_ipv6)
+            taken += _taken(socket.AF_INET6, of_ipv6)
         except OSError as error:
             if error.errno != errno.EAFNOSUPPORT:
                 raise
     return taken
+
+
+def _taken(family: int, options: list[SocketOption]) -> list[SocketOption]:
+    failed: OSError | None = None
+    with only_helps("socket options", instead="the kernel's usual ones hold"):
+        try:
+            return _tried(family, options)
+        except OSError as error:  # no descriptor is left: another try may find one
+            failed = error
+    if failed is not None:
+        raise failed
+    return []
 
 
 def _tried(family: int, options: list[SocketOption]) -> list[SocketOption]:

@@ -128,12 +128,14 @@ class Way:
 
     @property
     def usual(self) -> str | None:
-        """Return the interface that the kernel chooses."""
-        return self._interface()
+        """Return the interface that the kernel chooses; None: there is none, or it is not known."""
+        with only_helps("route", instead="rules for links do not count"):
+            return self._interface()
+        return None
 
     def interface(self) -> str | None:
         """Return the one over which connections are made now."""
-        return self.device or self._interface()
+        return self.device or self.usual
 
     def use(self, device: str | None) -> None:
         """Bind new connections to *device*; None: to none."""

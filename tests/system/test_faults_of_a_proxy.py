@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import http.server
 import os
+import re
 import threading
 import time
 
@@ -15,6 +16,7 @@ from tests.support.recordings import MB
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 BYTES_PER_S = 2 * MB
+LIMITS = re.compile(rb'("(?:max_request_bytes|direct_part_bytes)": ?)(?:null|\d+)')
 
 
 class Proxy(http.server.ThreadingHTTPServer):
@@ -30,6 +32,9 @@ class Proxy(http.server.ThreadingHTTPServer):
         self.allows: int | None = None
         self.forbids: frozenset[str] = frozenset()
         self.refused: list[tuple[int, str, int]] = []
+        self.limits_of_nothing = 0
+        """How many limits of the server were told as 0; counted where `says_nothing_fits`."""
+        self.says_nothing_fits = False
 
 
 class Between(http.server.BaseHTTPRequestHandler):
@@ -58,9 +63,16 @@ class Between(http.server.BaseHTTPRequestHandler):
                 time.sleep(65536 / BYTES_PER_S)
                 connection.send(body[start : start + 65536])
             found = connection.getresponse()
-            self.answer(
-                found.status, found.read(), {"Content-Type": found.getheader("Content-Type")}
-            )
+            answer = self.changed(found.read())
+            self.answer(found.status, answer, {"Content-Type": found.getheader("Content-Type")})
+
+    def changed(self, answer):
+        """Tell each limit of a size as 0, if that is wanted."""
+        if not self.server.says_nothing_fits:
+            return answer
+        changed, count = LIMITS.subn(rb"\g<1>0", answer)
+        self.server.limits_of_nothing += count
+        return changed
 
     def is_refused(self, length):
         """Refuse as gateways do: what is too long for them, and methods beside GET and POST."""
@@ -182,3 +194,20 @@ def test_a_gateway_that_takes_small_posts_only_is_learned_said_and_remembered(tm
     assert set(still_open) == {"edge-agent-check"}
     assert "could not be given up (something on the way lets no DELETE through" in checked_again
     assert "; ingest-server abort " in checked_again
+
+
+def test_limits_that_let_nothing_through_are_none_and_end_by_themselves(tmp_path):
+    with between(tmp_path, retention={"delete": "after_verified"}) as (server, proxy, agent):
+        proxy.says_nothing_fits = True
+        (agent.media / "a.mp4").write_bytes(os.urandom(MB))
+        agent.start()
+        state = agent.wait_until_blocked_by("link")
+        told = proxy.limits_of_nothing
+        failing = [line for line in agent.log() if line.get("event") == "worker.failed"]
+        proxy.says_nothing_fits = False
+        wait_for(lambda: not any(agent.media.iterdir()), "it is let go once it is published")
+
+        assert told > 0
+        assert "must be from 1 to" in state["blocked_detail"]
+        assert failing == []
+        assert len(server.published_files()) == 1

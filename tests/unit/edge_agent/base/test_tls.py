@@ -166,6 +166,8 @@ def test_L5_L6_a_clock_in_1970_is_the_reason_and_setting_it_ends_the_wait_at_onc
 
         assert wait.reason is Reason.CLOCK
         assert "timedatectl" in wait.detail
+        assert "by the clock of this device: either that is behind" in wait.detail
+        assert "or the clock where the certificate was made is ahead" in wait.detail
         assert set(stage.lane.reasons) == {Reason.CLOCK}
         assert stage.lane.now(recording).state == "verified"
         assert stage.clock.now_s() - began_s < 5
