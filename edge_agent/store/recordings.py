@@ -15,7 +15,7 @@ The parts over the one `Database`: recordings here, their order in `queue`, even
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -23,7 +23,7 @@ from typing import Any, Self
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Found, Identity, Recording, Share
-from edge_agent.core.upload import PENDING, Event, State
+from edge_agent.core.upload import Event, State
 from edge_agent.store.briefs import Briefs
 from edge_agent.store.changes import Changes
 from edge_agent.store.command_log import CommandLog
@@ -46,6 +46,7 @@ from edge_agent.store.schema import (
     SCHEMA_VERSION,
     to_recording,
 )
+from edge_agent.store.tally import Tally
 from edge_host.clock import rfc3339
 from upload_protocol.messages import Receipt
 
@@ -58,8 +59,6 @@ __all__ = [
     "Recording",
     "Store",
     "Totals",
-    "pending_bytes",
-    "pending_files",
 ]
 
 
@@ -88,6 +87,7 @@ class Store:
         self.notes = Notes(database)
         self.holdings = Holdings(database)
         self.briefs = Briefs(database)
+        self.tally = Tally(database)
         self.changes = Changes(database, self.notes)
         self.given_up = GivenUp(database)
         self.running = RunningTime(self.notes, clock, boot_id)
@@ -299,10 +299,6 @@ class Store:
             ).fetchall()
         return rows
 
-    def folder_names(self) -> set[str]:
-        """Return the names of the watched folders that recordings are remembered of."""
-        return {watch for watch, counts in self.counts_by_folder().items() if counts}
-
     def adopt(self, before: str, after: str, tops: Collection[bytes]) -> None:
         """Give the recordings of the folder named *before* that lie below *tops* to the one named *after*.
 
@@ -318,24 +314,6 @@ class Store:
     def numbered(self, seq: int) -> Recording | None:
         rows = self._rows("WHERE seq = ?", (seq,))
         return rows[0] if rows else None
-
-    def counts(self) -> dict[State, tuple[int, int]]:
-        """Return files and bytes per state."""
-        with self._database.reading() as run:
-            rows = run.execute(
-                "SELECT state, sum(files), sum(bytes) FROM tally WHERE files > 0 GROUP BY state"
-            ).fetchall()
-        return {State(state): (files, length) for state, files, length in rows}
-
-    def counts_by_folder(self) -> dict[str, dict[State, tuple[int, int]]]:
-        """Return files and bytes per state, of each watched folder that has any, by its name."""
-        found: dict[str, dict[State, tuple[int, int]]] = {}
-        with self._database.reading() as run:
-            for watch, state, files, length in run.execute(
-                "SELECT watch, state, files, bytes FROM tally WHERE files > 0"
-            ):
-                found.setdefault(watch, {})[State(state)] = (files, length)
-        return found
 
     def advance(
         self,
@@ -409,12 +387,3 @@ class Store:
             # `where` is one of this module's own literals; every value is bound.
             found = run.execute(f"SELECT {COLUMNS} FROM recording {where}", values).fetchall()
         return [to_recording(row) for row in found]
-
-
-def pending_bytes(counts: Mapping[State, tuple[int, int]]) -> int:
-    """Return the bytes of all recordings that the server does not hold yet."""
-    return sum(counts.get(state, (0, 0))[1] for state in PENDING)
-
-
-def pending_files(counts: Mapping[State, tuple[int, int]]) -> int:
-    return sum(counts.get(state, (0, 0))[0] for state in PENDING)

@@ -33,12 +33,16 @@ def test_what_an_older_version_remembered_is_of_the_nameless_folder_and_counted_
 
     store = open_store(path)
 
-    assert store.counts_by_folder() == {"": {State.STABLE: (2, 12), State.FAILED: (1, 11)}}
+    assert store.tally.by_folder() == {"": {State.STABLE: (2, 12), State.FAILED: (1, 11)}}
     assert [(one.watch, one.folder, one.place) for one in store.in_states(State.STABLE)] == [
         ("", "DCIM", "DCIM/A.MP4")
     ] * 2
     store.advance(present(store.get("a")), Event.UPLOAD_CREATED)
-    assert store.counts() == {State.STABLE: (1, 7), State.SENDING: (1, 5), State.FAILED: (1, 11)}
+    assert store.tally.by_state() == {
+        State.STABLE: (1, 7),
+        State.SENDING: (1, 5),
+        State.FAILED: (1, 11),
+    }
     assert path.with_name(f"{path.name}.v{BEFORE_FOLDERS}").exists()
     store.close()
 
@@ -60,7 +64,7 @@ def test_recordings_go_to_the_folder_that_they_lie_in_and_their_place_at_the_ser
         "rear": ("rear", "DCIM"),
         "beside": ("", "DCIM"),
     }
-    assert store.counts_by_folder() == {
+    assert store.tally.by_folder() == {
         "front": {State.STABLE: (1, 5)},
         "rear": {State.STABLE: (1, 7)},
         "": {State.STABLE: (1, 9)},
