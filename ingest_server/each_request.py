@@ -85,6 +85,27 @@ class EachRequest:
         Raises:
             Refused: it is not let in; what it asks for is not looked at.
         """
+        self._begin(req, resp)
+        is_preflight = self._files.begin(req, resp) or self._pages.begin(req, resp)
+        if req.path in OPEN_PATHS or page.is_file(req.path) or is_preflight:
+            return
+        if req.path in PRIVATE_PATHS:
+            raise Refused("not-found", NO_RESOURCE)
+        if self._is_stopping():
+            detail = "the server is restarting; what has arrived is kept"
+            raise Refused("stopping", detail, retry_after_s=STOPPING_RETRY_S)
+        _check_version(req.path)
+        native.take_override(req)
+        self._let_in(req)
+        encoding = (req.get_header("Content-Encoding") or "identity").lower()
+        if encoding != "identity" and (req.path, encoding) != (headers.HOLDS_PATH, "gzip"):
+            raise Refused(
+                "unsupported-media-type",
+                "Content-Encoding is not taken: send the bytes as they are",
+            )
+
+    def _begin(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Give the request its id, and what answers it the headers that every answer has."""
         req.context.started_s = self._clock.now_s()
         req.context.caller = None
         req.context.body = None
@@ -97,16 +118,13 @@ class EachRequest:
         resp.set_header(headers.REQUEST_ID, req.context.request_id)
         resp.set_header("Cache-Control", "no-store")
         resp.set_header("X-Content-Type-Options", "nosniff")
-        is_preflight = self._files.begin(req, resp) or self._pages.begin(req, resp)
-        if req.path in OPEN_PATHS or page.is_file(req.path) or is_preflight:
-            return
-        if req.path in PRIVATE_PATHS:
-            raise Refused("not-found", NO_RESOURCE)
-        if self._is_stopping():
-            detail = "the server is restarting; what has arrived is kept"
-            raise Refused("stopping", detail, retry_after_s=STOPPING_RETRY_S)
-        _check_version(req.path)
-        native.take_override(req)
+
+    def _let_in(self, req: falcon.Request) -> None:
+        """Find out who asks, and whether that is one request too many.
+
+        Raises:
+            Refused: it is nobody's who may, or there are too many.
+        """
         asked = req.env.get(ASKED)  # of our own container
         try:
             caller = req.context.caller = self._admit(req)
@@ -130,12 +148,6 @@ class EachRequest:
                 is_chunked=req.get_header("Transfer-Encoding") is not None,
             ),
         )
-        encoding = (req.get_header("Content-Encoding") or "identity").lower()
-        if encoding != "identity" and (req.path, encoding) != (headers.HOLDS_PATH, "gzip"):
-            raise Refused(
-                "unsupported-media-type",
-                "Content-Encoding is not taken: send the bytes as they are",
-            )
 
     def _admit(self, req: falcon.Request) -> Caller:
         if req.path == SESSION_PATH:

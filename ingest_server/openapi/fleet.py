@@ -210,22 +210,14 @@ def _seen() -> dict[str, Schema]:
     }
 
 
-def _device() -> dict[str, Schema]:
+def _named() -> tuple[Schema, str]:
+    """Return what the paths of one device have in common, and what they begin with."""
     device = {"parameters": [parameter("path", "device", schema_of(DeviceId), required=True)]}
-    path = f"{headers.FLEET_PATH}/devices/{{device}}"
-    given = _object(("cmd",), cmd=_TEXT, args=_OBJECT, expires_in_s=_SPAN)
-    fetched = _object(("query",), query=_OBJECT, metered={"type": "boolean"}, expires_in_s=_SPAN)
-    settings = _object(("settings",), settings=_OBJECT)
-    if_match = parameter(
-        "header",
-        "If-Match",
-        {
-            **_TEXT,
-            "description": "The version of what it replaces, 0 where nothing was wanted before.",
-            "examples": ['"7"'],
-        },
-    )
-    command_id = parameter("path", "command_id", _TEXT, required=True)
+    return device, f"{headers.FLEET_PATH}/devices/{{device}}"
+
+
+def _known() -> dict[str, Schema]:
+    device, path = _named()
     return {
         path: {
             **device,
@@ -249,6 +241,40 @@ def _device() -> dict[str, Schema]:
                 parameters=[query("hours", whole_number(1, 744, 24))],
             ),
         },
+        f"{path}/holds": {
+            **device,
+            "get": _operator(
+                "holds",
+                "What it holds, newest first",
+                {"200": _answer("One page.", _object(holds=_list(_OBJECT)))},
+                parameters=[
+                    query("q", _TEXT),
+                    query("from", _TEXT),
+                    query("to", _TEXT),
+                    query("cursor", _TEXT),
+                    query("limit", whole_number(1, 1000, 100)),
+                ],
+            ),
+        },
+    }
+
+
+def _asked() -> dict[str, Schema]:
+    device, path = _named()
+    given = _object(("cmd",), cmd=_TEXT, args=_OBJECT, expires_in_s=_SPAN)
+    fetched = _object(("query",), query=_OBJECT, metered={"type": "boolean"}, expires_in_s=_SPAN)
+    settings = _object(("settings",), settings=_OBJECT)
+    if_match = parameter(
+        "header",
+        "If-Match",
+        {
+            **_TEXT,
+            "description": "The version of what it replaces, 0 where nothing was wanted before.",
+            "examples": ['"7"'],
+        },
+    )
+    command_id = parameter("path", "command_id", _TEXT, required=True)
+    return {
         f"{path}/commands": {
             **device,
             "get": _operator(
@@ -271,21 +297,6 @@ def _device() -> dict[str, Schema]:
                 parameters=[if_match],
             ),
         },
-        f"{path}/holds": {
-            **device,
-            "get": _operator(
-                "holds",
-                "What it holds, newest first",
-                {"200": _answer("One page.", _object(holds=_list(_OBJECT)))},
-                parameters=[
-                    query("q", _TEXT),
-                    query("from", _TEXT),
-                    query("to", _TEXT),
-                    query("cursor", _TEXT),
-                    query("limit", whole_number(1, 1000, 100)),
-                ],
-            ),
-        },
         f"{path}/fetch": {
             **device,
             "post": _steering("fetch", "Have recordings sent before all others", _GIVEN, fetched),
@@ -295,4 +306,4 @@ def _device() -> dict[str, Schema]:
 
 def paths() -> dict[str, Schema]:
     """Return the paths of the fleet."""
-    return _seen() | _device()
+    return _seen() | _known() | _asked()

@@ -234,12 +234,7 @@ class BodyReceiver:
                 writer.seal()
             raise
         if expected is not None and hasher is not None:
-            if hasher.digest() != expected.value:
-                raise Refused(
-                    "content-digest-mismatch",
-                    f"the body has the {expected.algorithm} {hasher.hexdigest()}, "
-                    f"not {expected.value.hex()}",
-                )
+            _refuse_other(expected, hasher.digest())
             writer.release()
         writer.finish()
 
@@ -269,3 +264,10 @@ class BodyReceiver:
                 raise Refused(
                     "too-large", f"the body goes on past byte {writer.where.stop}, its limit"
                 )
+
+
+def _refuse_other(expected: Checksum, found: bytes) -> None:
+    """Refuse a body that is not what its digest says."""
+    if found != expected.value:
+        detail = f"the body has the {expected.algorithm} {found.hex()}, not {expected.value.hex()}"
+        raise Refused("content-digest-mismatch", detail)
