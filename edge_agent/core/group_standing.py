@@ -24,7 +24,7 @@ _WRITTEN = (State.SEEN, State.GROWING)
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class GroupFile:
     """One file of a group, as it is now or was when it went."""
 
     number: int
@@ -45,7 +45,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class GroupStanding:
     """What there is to say of a group."""
 
     is_whole: bool
@@ -53,19 +53,19 @@ class Standing:
     missing: tuple[str, ...] = ()
     """Names of what must have been recorded, and never came."""
 
-    def is_complete(self, members: Sequence[Member]) -> bool:
+    def is_complete(self, members: Sequence[GroupFile]) -> bool:
         return self.is_whole and not self.missing and all(one.has_arrived for one in members)
 
 
 def standing(
-    members: Sequence[Member],
+    members: Sequence[GroupFile],
     *,
     quiet_for_s: float,
     quiet_s: float,
     has_later: bool,
     listed: Collection[str] | None = None,
     waits_for_list: bool = False,
-) -> Standing:
+) -> GroupStanding:
     """Return whether the group of *members* is whole, and what it misses.
 
     Args:
@@ -76,22 +76,22 @@ def standing(
         waits_for_list: a list is written at the end of each recording of this kind.
     """
     if any(one.state in _WRITTEN for one in members):
-        return Standing(is_whole=False)
+        return GroupStanding(is_whole=False)
     is_quiet = quiet_for_s >= quiet_s
     if listed is not None:
         missing = _not_among(listed, members)
-        return Standing(is_quiet or not missing, missing)
+        return GroupStanding(is_quiet or not missing, missing)
     if waits_for_list:
-        return Standing(quiet_for_s >= LONGEST_WAIT * quiet_s)
-    return Standing(is_quiet or has_later, missing_parts(members))
+        return GroupStanding(quiet_for_s >= LONGEST_WAIT * quiet_s)
+    return GroupStanding(is_quiet or has_later, missing_parts(members))
 
 
-def _not_among(listed: Collection[str], members: Sequence[Member]) -> tuple[str, ...]:
+def _not_among(listed: Collection[str], members: Sequence[GroupFile]) -> tuple[str, ...]:
     there = {one.name for one in members}
     return tuple(sorted(set(listed) - there)[:MOST_MISSING])
 
 
-def missing_parts(members: Sequence[Member]) -> tuple[str, ...]:
+def missing_parts(members: Sequence[GroupFile]) -> tuple[str, ...]:
     """Return the names of the chapters that lie before the last one and were never found."""
     parts = {one.part for one in members if one.part is not None and one.pattern}
     patterns = [one.pattern for one in members if one.pattern]

@@ -48,7 +48,7 @@ RECEIPT_TRUSTED_S = 24 * 3600.0
 """Of the agent's running time: a receipt older than that is asked for again before a recording goes."""
 
 
-class Standing(Enum):
+class ReceiptStanding(Enum):
     """What the server says of a receipt that it gave."""
 
     HOLDS = auto()
@@ -60,7 +60,7 @@ class Standing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ReceiptAnswer:
-    standing: Standing
+    standing: ReceiptStanding
     detail: str = ""
     """Why, for a person."""
 

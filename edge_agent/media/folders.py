@@ -128,7 +128,7 @@ class Folders:
         Raises:
             StoreError: not all of them; the next start does it again.
         """
-        for unknown in store.tally.folder_names() - {one.name for one in self._all}:
+        for unknown in store.counts.folder_names() - {one.name for one in self._all}:
             for one in self._all:
                 tops = {os.fsencode(one.path)}
                 with suppress(OSError):

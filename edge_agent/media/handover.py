@@ -22,7 +22,7 @@ from edge_agent.store.recordings import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedPath:
     """A path that cannot be sent, and why in words."""
 
     path: str
@@ -31,7 +31,7 @@ class Refusal:
 
 def hand_over(
     store: Store, paths: Sequence[bytes], folders: Folders, *, now: bool = False
-) -> tuple[list[Recording], list[Refusal]]:
+) -> tuple[list[Recording], list[RefusedPath]]:
     """Remember the files at *paths*, so that they are sent; never deleted for it afterwards.
 
     What is on its way already is followed as it is, what has failed is tried again, and what the
@@ -43,14 +43,14 @@ def hand_over(
         now: as they are, whoever may still write to them. What is written later makes them wait, then.
     """
     taken: list[Recording] = []
-    refused: list[Refusal] = []
+    refused: list[RefusedPath] = []
     for named in dict.fromkeys(paths):
         try:
             found = _look_at(beneath.real_path(named), folders)
         except OSError as error:
-            refused.append(Refusal(printable(named), error.strerror or str(error)))
+            refused.append(RefusedPath(printable(named), error.strerror or str(error)))
             continue
-        if isinstance(found, Refusal):
+        if isinstance(found, RefusedPath):
             refused.append(found)
             continue
         recording = _take(store, found)
@@ -61,12 +61,12 @@ def hand_over(
     return taken, refused
 
 
-def _look_at(path: bytes, folders: Folders) -> Found | Refusal:
+def _look_at(path: bytes, folders: Folders) -> Found | RefusedPath:
     status = answers.touch(path, lambda: _status_if_readable(path))
     if stat.S_ISDIR(status.st_mode):
-        return Refusal(printable(path), "it is a folder: name the files in it")
+        return RefusedPath(printable(path), "it is a folder: name the files in it")
     if not stat.S_ISREG(status.st_mode):
-        return Refusal(printable(path), "it is no regular file")
+        return RefusedPath(printable(path), "it is no regular file")
     folder = folders.holding(path)
     if folder is None:
         top, watch = path.rpartition(b"/")[0], ""  # elsewhere it has no place

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import structlog
 
 from edge_agent.core.recording import FailureCode, Recording
-from edge_agent.core.retention import RECEIPT_TRUSTED_S, ReceiptAnswer, Standing
+from edge_agent.core.retention import RECEIPT_TRUSTED_S, ReceiptAnswer, ReceiptStanding
 from edge_agent.core.upload import Event
 from edge_agent.media.pending_removals import PendingRemovals
 from edge_agent.store.failed import file_failed
@@ -27,7 +27,7 @@ AskServer = Callable[[Receipt], ReceiptAnswer]
 
 def nobody_to_ask(_receipt: Receipt) -> ReceiptAnswer:
     """Stand in where there is no server: nothing old goes."""
-    return ReceiptAnswer(Standing.UNKNOWN, "there is nobody to ask")
+    return ReceiptAnswer(ReceiptStanding.UNKNOWN, "there is nobody to ask")
 
 
 class OldReceipts:
@@ -56,12 +56,12 @@ class OldReceipts:
             return False
         answer = self._ask(receipt)
         match answer.standing:
-            case Standing.HOLDS:
+            case ReceiptStanding.HOLDS:
                 self._store.update(recording, receipt_s=running_s)
                 self._pending.confirmed(recording.id)
-            case Standing.VOID:
+            case ReceiptStanding.VOID:
                 self._keep(recording, answer.detail)
-            case Standing.UNKNOWN:
+            case ReceiptStanding.UNKNOWN:
                 self._silent_until_s, self._silence = now_s + _ASK_AGAIN_S, answer.detail
                 self._pending.unconfirmed(recording.id, answer.detail, now_s)
         return False

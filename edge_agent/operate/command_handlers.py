@@ -225,7 +225,7 @@ class RecordingHandlers:
         return Outcome(message, {"retried": done.retried, "away": done.away})
 
     def _have_many_failed(self) -> bool:
-        return self._store.tally.by_state().get(State.FAILED, (0, 0))[0] > _MANY
+        return self._store.counts.by_state().get(State.FAILED, (0, 0))[0] > _MANY
 
     def _retry_failed(self, _command: Command) -> Outcome:
         done = retry.retry_all(self._store)

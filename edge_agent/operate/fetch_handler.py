@@ -24,7 +24,7 @@ from edge_agent.operate.command_handlers import (
     Steering,
 )
 from edge_agent.report.waiting import reason_of
-from edge_agent.store.holdings import Held
+from edge_agent.store.holdings import Holding
 from edge_agent.store.recordings import Store
 from upload_protocol.fetch_query import FetchQuery
 
@@ -128,7 +128,7 @@ class FetchHandler:
             return Outcome(message, result)
         return Outcome(message, result, status="failed", code="source_missing")
 
-    def _lost(self, failed: Sequence[Held], gone: int) -> str:
+    def _lost(self, failed: Sequence[Holding], gone: int) -> str:
         """Return why not all of it arrives, with the words of the first that failed."""
         said = ""
         if failed:
@@ -138,7 +138,7 @@ class FetchHandler:
                 said += f" ({first.problem})" + (f": {first.detail}" if first.detail else "")
         return said if not gone else f"{said}; {gone} of them are not on the device any more"
 
-    def _why(self, waiting: Sequence[Held]) -> str:
+    def _why(self, waiting: Sequence[Holding]) -> str:
         """Return why the first of *waiting* waits, where it does."""
         first = self._store.get(min(waiting, key=lambda one: one.seq).id)
         if first is None:
@@ -146,7 +146,7 @@ class FetchHandler:
         wait = reason_of(first, self._activity.view())
         return "" if wait is None else f"; {first.name} waits ({wait.reason}): {wait.detail}"
 
-    def _said(self, one: Held) -> dict[str, Any]:
+    def _said(self, one: Holding) -> dict[str, Any]:
         found = self._store.get(one.id)
         published_as = None if found is None else found.published_as
         return {"file_id": one.id, "name": one.name, "published_as": published_as}

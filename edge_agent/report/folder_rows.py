@@ -8,7 +8,7 @@ from typing import Any
 from edge_agent.base.view import View, Wait
 from edge_agent.core.upload import State
 from edge_agent.media.folder import Folder
-from edge_agent.store.tally import pending_bytes, pending_files
+from edge_agent.store.counts import pending_bytes, pending_files
 
 Counts = Mapping[State, tuple[int, int]]
 """Files and bytes per state."""

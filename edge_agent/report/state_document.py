@@ -30,8 +30,8 @@ from edge_agent.report.folder_rows import (
 )
 from edge_agent.report.in_words import LAME
 from edge_agent.report.waiting import OF_SETTLING, SETTLED, UNFINISHED, blocking
+from edge_agent.store.counts import pending_bytes, pending_files
 from edge_agent.store.recordings import Store
-from edge_agent.store.tally import pending_bytes, pending_files
 from edge_host.clock import rfc3339
 
 STATES: Final = (
@@ -121,7 +121,7 @@ class StateDocuments:
 
     def __call__(self) -> dict[str, Any]:
         view = self._activity.view()
-        by_folder = self._store.tally.by_folder()
+        by_folder = self._store.counts.by_folder()
         counts = together(by_folder.values())
         totals = self._store.notes.totals()
         waiting = pending_files(counts)

@@ -27,7 +27,7 @@ from edge_agent.base.errors import (
 )
 from edge_agent.core.backoff import BackoffPolicy
 from edge_agent.core.bag_list import NAME as BAG_LIST
-from edge_agent.core.group_standing import Member, Standing, standing
+from edge_agent.core.group_standing import GroupFile, GroupStanding, standing
 from edge_agent.send.clients.interface import CanTellOfGroups
 from edge_agent.store.groups import Group, Groups
 from edge_agent.store.outbox import NewEvent
@@ -166,7 +166,7 @@ class GroupTelling:
         self._told_s.pop(group.seq, None)
         self._lists.pop(group.seq, None)
 
-    def _standing(self, group: Group, members: Sequence[Member]) -> Standing:
+    def _standing(self, group: Group, members: Sequence[GroupFile]) -> GroupStanding:
         listed = self._list_of(group, members) if group.family == _BAG else None
         return standing(
             members,
@@ -177,7 +177,7 @@ class GroupTelling:
             waits_for_list=group.family == _BAG and not _lists(members),
         )
 
-    def _list_of(self, group: Group, members: Sequence[Member]) -> Sequence[str] | None:
+    def _list_of(self, group: Group, members: Sequence[GroupFile]) -> Sequence[str] | None:
         for one in _lists(members):
             if (read := self._listed(one.number)) is not None:
                 self._lists[group.seq] = read
@@ -189,7 +189,9 @@ class GroupTelling:
         left_s = self._groups.quiet_s - self._groups.quiet_for_s(group)
         return left_s if left_s > 0 else self._groups.quiet_s  # a receipt has it looked at sooner
 
-    def _tell(self, group: Group, members: Sequence[Member], found: Standing, now_s: float) -> None:
+    def _tell(
+        self, group: Group, members: Sequence[GroupFile], found: GroupStanding, now_s: float
+    ) -> None:
         report = self._report(group, members, found)
         digest = hashlib.sha256(json.dumps(report.to_json()).encode()).digest()
         is_complete = found.is_complete(members)
@@ -233,7 +235,9 @@ class GroupTelling:
             self._lists.pop(group.seq, None)
             log.info("group.completed", group=group.title, files=len(members))
 
-    def _report(self, group: Group, members: Sequence[Member], found: Standing) -> GroupReport:
+    def _report(
+        self, group: Group, members: Sequence[GroupFile], found: GroupStanding
+    ) -> GroupReport:
         return GroupReport(
             group=group.id,
             family=group.family,
@@ -251,11 +255,11 @@ class GroupTelling:
         return self._client
 
 
-def _lists(members: Sequence[Member]) -> list[Member]:
+def _lists(members: Sequence[GroupFile]) -> list[GroupFile]:
     return [one for one in members if one.name.lower() == BAG_LIST]
 
 
-def _said(member: Member) -> GroupMember:
+def _said(member: GroupFile) -> GroupMember:
     receipt = member.receipt
     return GroupMember(
         name=member.name,
@@ -269,7 +273,7 @@ def _said(member: Member) -> GroupMember:
     )
 
 
-def _completed(group: Group, members: Sequence[Member], status: GroupStatus) -> NewEvent:
+def _completed(group: Group, members: Sequence[GroupFile], status: GroupStatus) -> NewEvent:
     data: dict[str, Any] = {
         "group": group.id,
         "title": group.title,

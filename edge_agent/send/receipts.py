@@ -8,7 +8,7 @@ import structlog
 
 from edge_agent.base.errors import ReceiptRefusedError, TransportError, UploadLostError
 from edge_agent.core.recording import Recording
-from edge_agent.core.retention import ReceiptAnswer, Standing
+from edge_agent.core.retention import ReceiptAnswer, ReceiptStanding
 from edge_agent.core.upload import Event
 from edge_agent.send.clients.interface import UploadClient
 from edge_agent.store.recordings import NewEvent, Store
@@ -46,17 +46,17 @@ def standing_of(client: UploadClient, receipt: Receipt) -> ReceiptAnswer:
     try:
         status = client.status(receipt.upload_id)
     except UploadLostError as error:
-        return ReceiptAnswer(Standing.VOID, str(error))
+        return ReceiptAnswer(ReceiptStanding.VOID, str(error))
     except TransportError as error:
-        return ReceiptAnswer(Standing.UNKNOWN, str(error))
+        return ReceiptAnswer(ReceiptStanding.UNKNOWN, str(error))
     now = status.receipt
     if now is not None:
         if (now.digest, now.length) == (receipt.digest, receipt.length):
-            return ReceiptAnswer(Standing.HOLDS)
-        return ReceiptAnswer(Standing.VOID, f"its receipt is for {now.digest} by now")
+            return ReceiptAnswer(ReceiptStanding.HOLDS)
+        return ReceiptAnswer(ReceiptStanding.VOID, f"its receipt is for {now.digest} by now")
     if status.state in {"complete", "verifying", "publishing"}:
-        return ReceiptAnswer(Standing.UNKNOWN, "the server reads the published file again")
-    return ReceiptAnswer(Standing.VOID, f"the upload is {status.state}")
+        return ReceiptAnswer(ReceiptStanding.UNKNOWN, "the server reads the published file again")
+    return ReceiptAnswer(ReceiptStanding.VOID, f"the upload is {status.state}")
 
 
 def keep_receipt(

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from edge_agent.core.families import place_of
-from edge_agent.core.group_standing import Member
+from edge_agent.core.group_standing import GroupFile
 from edge_agent.core.groups import Place, Role
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Recording
@@ -133,7 +133,7 @@ class Groups:
             ).fetchone()
         return found is not None
 
-    def members(self, group: Group, limit: int) -> list[Member]:
+    def members(self, group: Group, limit: int) -> list[GroupFile]:
         """Return the members of a group, as they are now, in the order of their names; *limit* of them."""
         with self._database.reading() as run:
             rows = run.execute(
@@ -246,9 +246,9 @@ def _group(row: Sequence[Any]) -> Group:
     return Group(*(*row[:-1], bool(row[-1])))
 
 
-def _member(row: Sequence[Any]) -> Member:
+def _member(row: Sequence[Any]) -> GroupFile:
     number, name, folder, role, part, pattern, state, length, mtime_ns, receipt = row
-    return Member(
+    return GroupFile(
         number,
         name,
         folder,

@@ -14,7 +14,7 @@ _EARLIEST_NS, _LATEST_NS = -(2**63), 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Holding:
     """One recording, as far as it is told of or asked for."""
 
     seq: int
@@ -38,7 +38,7 @@ class Holdings:
 
     def between(
         self, states: Sequence[State], since_ns: int | None, until_ns: int | None
-    ) -> Iterator[Held]:
+    ) -> Iterator[Holding]:
         """Yield recordings in *states* whose files were written last in ``[since, until)``, oldest first.
 
         A page at a time: who writes meanwhile does not wait for all of it.
@@ -61,9 +61,9 @@ class Holdings:
                 return
             after = rows[-1][0]
 
-    def standing(self, ids: Sequence[str]) -> list[Held]:
+    def standing(self, ids: Sequence[str]) -> list[Holding]:
         """Return what is remembered of *ids*; what is forgotten is left out."""
-        found: list[Held] = []
+        found: list[Holding] = []
         for at in range(0, len(ids), _PAGE // 4):
             page = ids[at : at + _PAGE // 4]
             marks = ",".join("?" * len(page))
@@ -90,6 +90,6 @@ def _stored(moment_ns: int) -> int:
     return max(_EARLIEST_NS, min(moment_ns, _LATEST_NS))
 
 
-def _held(row: Sequence[Any]) -> Held:
+def _held(row: Sequence[Any]) -> Holding:
     seq, recording_id, folder, name, length, mtime_ns, state = row
-    return Held(seq, recording_id, folder, name, length, mtime_ns, State(state))
+    return Holding(seq, recording_id, folder, name, length, mtime_ns, State(state))

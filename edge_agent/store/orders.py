@@ -41,7 +41,7 @@ class Paused:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HoldOrder:
     """Nothing is sent, on the word of a program or a person at the device."""
 
     for_s: float | None
@@ -88,12 +88,12 @@ class Orders:
     def resume(self) -> None:
         self._give({_PAUSED: None})
 
-    def held(self) -> Held | None:
+    def held(self) -> HoldOrder | None:
         """Return the hold that was ordered; None: none was, or its time is over."""
         noted = self._notes.get(_HELD)
         if not isinstance(noted, dict) or self._is_over(noted.get("until")):
             return None
-        return Held(
+        return HoldOrder(
             for_s=noted.get("for_s"),
             reason=noted.get("reason") or "",
             pid=noted.get("pid"),

@@ -27,6 +27,7 @@ from edge_agent.core.upload import Event, State
 from edge_agent.store.briefs import Briefs
 from edge_agent.store.changes import Changes
 from edge_agent.store.command_log import CommandLog
+from edge_agent.store.counts import Counts
 from edge_agent.store.database import Connection, Database
 from edge_agent.store.dates import Dates
 from edge_agent.store.given_up import GivenUp
@@ -46,7 +47,6 @@ from edge_agent.store.schema import (
     SCHEMA_VERSION,
     to_recording,
 )
-from edge_agent.store.tally import Tally
 from edge_host.clock import rfc3339
 from upload_protocol.messages import Receipt
 
@@ -87,7 +87,7 @@ class Store:
         self.notes = Notes(database)
         self.holdings = Holdings(database)
         self.briefs = Briefs(database)
-        self.tally = Tally(database)
+        self.counts = Counts(database)
         self.changes = Changes(database, self.notes)
         self.given_up = GivenUp(database)
         self.running = RunningTime(self.notes, clock, boot_id)

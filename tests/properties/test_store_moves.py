@@ -65,5 +65,5 @@ def test_the_store_agrees_with_a_dictionary_through_restarts(run):
         in_order = [one.seq for one in store.outbox.undelivered(limit=1000)]
         assert in_order == sorted(set(in_order))
         expected = {state: list(states.values()).count(state) for state in states.values()}
-        assert {state: files for state, (files, _) in store.tally.by_state().items()} == expected
+        assert {state: files for state, (files, _) in store.counts.by_state().items()} == expected
         store.close()

@@ -21,7 +21,7 @@ SILENT = {"enabled": False}
 def states(here: Site) -> Counter[State]:
     store = Store.open_read_only(here.agent.state_dir / DATABASE, clock=SystemClock(), boot_id="")
     try:
-        return Counter({state: files for state, (files, _) in store.tally.by_state().items()})
+        return Counter({state: files for state, (files, _) in store.counts.by_state().items()})
     finally:
         store.close()
 

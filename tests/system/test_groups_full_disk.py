@@ -40,7 +40,7 @@ def test_a_group_whose_disk_is_full_is_told_of_once_when_there_is_room(full):
     disk.fill()
 
     tell(stage, teller, 3600)
-    while_full = (told_here(stage), stage.lane.store.tally.by_state())
+    while_full = (told_here(stage), stage.lane.store.counts.by_state())
     stage.lane.restart()
     disk.make_room()
     tell(stage, telling(stage), 3600)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from edge_agent.base.helper import only_helps
 from edge_agent.core.report_pace import ReportPace
 from edge_agent.report.command_port import CommandPort
-from edge_agent.report.server.holds import Standing
+from edge_agent.report.server.holds import HoldsStanding
 from edge_agent.report.server.parts import VIA, Look, ReportParts
 from edge_agent.report.server.port import ReportAnswer
 from edge_agent.store.outbox import OutboxEvent
@@ -36,7 +36,7 @@ class ReportAnswers:
             settled = self._settle(look.events, answer.through)
         holds = self._parts.holds
         if look.asks_holds:
-            holds.hear(None if answer.holds is None else Standing(*answer.holds))
+            holds.hear(None if answer.holds is None else HoldsStanding(*answer.holds))
         if look.is_news:
             holds.changed()
         if (

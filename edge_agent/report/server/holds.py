@@ -31,7 +31,7 @@ _ALL_OF_THEM = 5
 """Recordings that are refused one after the other: whoever does so takes none."""
 
 
-class Refusal(Enum):
+class AfterRefusal(Enum):
     """What follows from a run that the server refuses."""
 
     SHORTER = auto()
@@ -43,7 +43,7 @@ class Refusal(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class HoldsStanding:
     """How far the server is."""
 
     epoch: str
@@ -62,7 +62,7 @@ class HoldsTelling:
         self._device_id = device_id
         self.is_asked = True
         """Whether the next report asks the server how far it is."""
-        self._known: Standing | None = None
+        self._known: HoldsStanding | None = None
         self._is_told = False
         self._due_s = 0.0
         self._sent = 0
@@ -74,11 +74,11 @@ class HoldsTelling:
         self._server_run: str | None = None
         self._has_failed = False
 
-    def standing(self) -> Standing:
+    def standing(self) -> HoldsStanding:
         """Return how far this device is."""
-        return Standing(self._changes.epoch(), self._changes.latest())
+        return HoldsStanding(self._changes.epoch(), self._changes.latest())
 
-    def hear(self, standing: Standing | None) -> None:
+    def hear(self, standing: HoldsStanding | None) -> None:
         """Take what the server says in answer to a report that asked; None: it keeps no such list."""
         self.is_asked, self._known, self._is_told = False, standing, False
         self._most, self._left_out_in_a_row, self._is_refused = None, 0, False
@@ -108,7 +108,7 @@ class HoldsTelling:
             self._is_told = True
             return None
         if known.epoch == here.epoch and known.through > here.through:
-            here = Standing(self._changes.begin_epoch(), here.through)
+            here = HoldsStanding(self._changes.begin_epoch(), here.through)
         since = known.through if known.epoch == here.epoch else 0
         if since < here.through - KEPT:
             since = 0
@@ -117,7 +117,7 @@ class HoldsTelling:
             return None
         return self._run(here, since, METERED_ROWS if is_metered else ROWS)
 
-    def _run(self, here: Standing, since: int, limit: int) -> bytes:
+    def _run(self, here: HoldsStanding, since: int, limit: int) -> bytes:
         if self._most is not None:
             limit = max(1, min(limit, self._most))
         while True:
@@ -141,7 +141,7 @@ class HoldsTelling:
                 return packed
             limit = max(1, len(found) // 2)
 
-    def answered(self, standing: Standing | None, now_s: float) -> None:
+    def answered(self, standing: HoldsStanding | None, now_s: float) -> None:
         """Take what the server says to a run; None: it takes none."""
         if standing is None or standing == self._known:
             self._due_s = now_s + _REFUSED_S  # it would say the same again
@@ -155,16 +155,16 @@ class HoldsTelling:
             more = max(1, 2 * self._most)
             self._most = more if more < ROWS else None
 
-    def refused(self, now_s: float) -> Refusal:
+    def refused(self, now_s: float) -> AfterRefusal:
         """Take that the server refuses the last run, and would refuse the same again."""
         self._due_s = now_s + _AGAIN_S
         if self._sent == 1:
             self._left_out_in_a_row += 1
         if self._sent == 0 or self._left_out_in_a_row == _ALL_OF_THEM:
             self._known, self._is_refused = None, True
-            return Refusal.NO_MORE
+            return AfterRefusal.NO_MORE
         self._most = self._sent // 2
-        return Refusal.SHORTER if self._most else Refusal.ONE_LEFT_OUT
+        return AfterRefusal.SHORTER if self._most else AfterRefusal.ONE_LEFT_OUT
 
     def failed(self, now_s: float, wait_s: float) -> bool:
         """Take that a run did not arrive; return whether it is the first since one did."""

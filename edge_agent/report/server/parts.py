@@ -27,7 +27,7 @@ from edge_agent.report.server.document import (
     gist_of_files,
     gist_of_state,
 )
-from edge_agent.report.server.holds import HoldsTelling, Refusal
+from edge_agent.report.server.holds import AfterRefusal, HoldsTelling
 from edge_agent.report.server.part_trial import PartTrial, Verdict
 from edge_agent.store.outbox import OutboxEvent
 from edge_agent.store.recordings import Store
@@ -181,11 +181,11 @@ class ReportParts:
     def holds_refused(self, error: ReportRefusedError, now_s: float) -> None:
         """Take that the server refuses what the device holds: a shorter run, or none, is told next."""
         match self.holds.refused(now_s):
-            case Refusal.SHORTER:
+            case AfterRefusal.SHORTER:
                 log.debug("holds.refused", error=str(error))
-            case Refusal.ONE_LEFT_OUT:
+            case AfterRefusal.ONE_LEFT_OUT:
                 self._say_refused("holds: one recording", error)
-            case Refusal.NO_MORE:
+            case AfterRefusal.NO_MORE:
                 self._say_refused("holds: all recordings", error)
 
     def _say_refused(self, part: str, error: ReportRefusedError) -> None:

@@ -23,7 +23,7 @@ from edge_agent.core.report_pace import ReportPace, ReportTiming
 from edge_agent.report.own_run import OwnRun
 from edge_agent.report.server.answers import PARTS, ReportAnswers
 from edge_agent.report.server.document import Draft
-from edge_agent.report.server.holds import Standing
+from edge_agent.report.server.holds import HoldsStanding
 from edge_agent.report.server.line import ServerLine
 from edge_agent.report.server.parts import Look, ReportParts
 from edge_agent.report.server.port import ReportServer
@@ -240,7 +240,7 @@ class ServerReports:
                 return holds.wait_s(now_s)
             with self._line.asking() as server:
                 told = server.holds(run)
-            holds.answered(None if told is None else Standing(*told), self._clock.now_s())
+            holds.answered(None if told is None else HoldsStanding(*told), self._clock.now_s())
         except AbortedError:
             return _ASLEEP_S
         except ReportRefusedError as error:

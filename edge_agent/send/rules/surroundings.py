@@ -15,7 +15,7 @@ from edge_agent.net import network_manager
 from edge_agent.send.rules import hold_file
 from edge_agent.send.rules.hold_file import Lying, is_running
 from edge_agent.send.rules.looking import Looking
-from edge_agent.store.orders import Held
+from edge_agent.store.orders import HoldOrder
 
 _HOLD_LOOK_S = 1.0
 _SHOWN = 200
@@ -113,7 +113,7 @@ def _local(epoch_s: float) -> datetime | None:
         return None
 
 
-def hold_of_order(ordered: Held) -> Hold:
+def hold_of_order(ordered: HoldOrder) -> Hold:
     """Return the hold that a command ordered, with whether its process is still there."""
     since = None if ordered.at_s is None else _local(ordered.at_s)
     is_there = None

@@ -3,7 +3,7 @@
 import pytest
 
 from edge_agent.core.families import place_of
-from edge_agent.core.group_standing import Member, missing_parts, standing
+from edge_agent.core.group_standing import GroupFile, missing_parts, standing
 from edge_agent.core.upload import State
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
@@ -25,7 +25,9 @@ def member(name, state=State.STABLE, folder="F"):
             verified_against="client",
             published_as=name,
         )
-    return Member(1, name, folder, place.role, place.part, place.pattern, state, 8, None, receipt)
+    return GroupFile(
+        1, name, folder, place.role, place.part, place.pattern, state, 8, None, receipt
+    )
 
 
 def look(*members, quiet_for_s=0.0, has_later=False, **more):

@@ -38,7 +38,7 @@ def folder(opened):
 
 
 def count(folder) -> dict[State, int]:
-    return {state: files for state, (files, _) in folder.store.tally.by_state().items()}
+    return {state: files for state, (files, _) in folder.store.counts.by_state().items()}
 
 
 def scan(folder) -> None:

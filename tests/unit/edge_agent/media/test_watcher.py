@@ -157,7 +157,7 @@ def test_a_full_disk_under_the_store_is_a_reason_and_what_came_meanwhile_is_foun
     folder.settle()
 
     assert ProblemCode.STORE in folder.activity.problems
-    told = blocking(folder.activity.view(), folder.store.tally.by_state())
+    told = blocking(folder.activity.view(), folder.store.counts.by_state())
     assert told is not None
     assert told.reason is Reason.DISK
 

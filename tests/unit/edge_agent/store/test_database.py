@@ -54,7 +54,7 @@ def test_a_damaged_database_is_moved_aside_and_made_anew(path, damage):
 
     again = open_store(path)
 
-    assert again.tally.by_state() == {}
+    assert again.counts.by_state() == {}
     assert again.moved_aside is not None
     assert again.moved_aside.exists()
     again.add([found()])
@@ -151,7 +151,7 @@ def test_a_full_disk_is_a_store_error_and_keeps_the_old_state(store, database):
     with pytest.raises(StoreError, match=r"cannot be written.*full"):
         store.add([found(inode=n) for n in range(1000)])
 
-    assert store.tally.by_state() == {State.SEEN: (1, 1)}
+    assert store.counts.by_state() == {State.SEEN: (1, 1)}
     assert store.get(seen.id) == seen
 
 

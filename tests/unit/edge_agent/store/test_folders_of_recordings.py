@@ -33,12 +33,12 @@ def test_what_an_older_version_remembered_is_of_the_nameless_folder_and_counted_
 
     store = open_store(path)
 
-    assert store.tally.by_folder() == {"": {State.STABLE: (2, 12), State.FAILED: (1, 11)}}
+    assert store.counts.by_folder() == {"": {State.STABLE: (2, 12), State.FAILED: (1, 11)}}
     assert [(one.watch, one.folder, one.place) for one in store.in_states(State.STABLE)] == [
         ("", "DCIM", "DCIM/A.MP4")
     ] * 2
     store.advance(present(store.get("a")), Event.UPLOAD_CREATED)
-    assert store.tally.by_state() == {
+    assert store.counts.by_state() == {
         State.STABLE: (1, 7),
         State.SENDING: (1, 5),
         State.FAILED: (1, 11),
@@ -64,7 +64,7 @@ def test_recordings_go_to_the_folder_that_they_lie_in_and_their_place_at_the_ser
         "rear": ("rear", "DCIM"),
         "beside": ("", "DCIM"),
     }
-    assert store.tally.by_folder() == {
+    assert store.counts.by_folder() == {
         "front": {State.STABLE: (1, 5)},
         "rear": {State.STABLE: (1, 7)},
         "": {State.STABLE: (1, 9)},

@@ -16,7 +16,7 @@ def test_a_page_of_the_queue_is_read_by_index_and_nothing_is_sorted_but_that_pag
         store.in_states(*PENDING, after_seq=5, limit=3)
         store.latest(State.VERIFIED, State.KEPT, limit=3)
         store.briefs.page(*PENDING, after_seq=5, limit=3)
-        store.tally.by_state()
+        store.counts.by_state()
 
     on_recordings = [step for step in plans(database, asked) if "recording" in step]
     assert len(on_recordings) == 2 * len(PENDING) + 2

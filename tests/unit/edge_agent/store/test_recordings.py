@@ -166,7 +166,7 @@ def test_what_waits_is_counted_when_a_database_of_the_first_version_is_opened(pa
 
     store = open_store(path)
 
-    assert store.tally.by_state() == {State.STABLE: (2, 12), State.FAILED: (1, 11)}
+    assert store.counts.by_state() == {State.STABLE: (2, 12), State.FAILED: (1, 11)}
     store.close()
 
 
@@ -174,7 +174,7 @@ def test_files_and_bytes_are_counted_through_growth_and_moves(store):
     first, second = store.add([found(b"a"), found(b"b")])
     store.advance(first, Event.SETTLED)
     store.update(second, identity=Identity(1, 7, length=10, mtime_ns=2, ctime_ns=3))
-    assert store.tally.by_state() == {State.STABLE: (1, 1), State.SEEN: (1, 10)}
+    assert store.counts.by_state() == {State.STABLE: (1, 1), State.SEEN: (1, 10)}
 
 
 def test_a_move_writes_no_index_whose_columns_it_leaves_alone(store, database):
@@ -203,13 +203,13 @@ def test_old_released_recordings_are_forgotten_and_nothing_else_by_the_commit_of
     store.advance_all([Move(one, Event.DELETED) for one in verified[:1000]])
     store.close()
     again = open_store(path)
-    assert (again.tally.by_state()[State.RELEASED][0], commits_in_log(path)) == (1000, 0)
+    assert (again.counts.by_state()[State.RELEASED][0], commits_in_log(path)) == (1000, 0)
 
     for one in verified[1000:]:
         again.advance(one, Event.DELETED)
 
     assert commits_in_log(path) == 5
-    assert again.tally.by_state() == {State.SEEN: (1, 1), State.RELEASED: (1000, 1000)}
+    assert again.counts.by_state() == {State.SEEN: (1, 1), State.RELEASED: (1000, 1000)}
     assert [again.numbered(one.seq) is None for one in verified] == [True] * 5 + [False] * 1000
     again.close()
 

@@ -8,7 +8,7 @@ from edge_agent.core.upload import PENDING, State
 from edge_agent.store.database import Database
 
 
-class Tally:
+class Counts:
     """Safe to use from several threads.
 
     Raises:
