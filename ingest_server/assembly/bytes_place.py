@@ -199,7 +199,7 @@ def _refuse_emptied(config: ServerConfig, state: StateStore, blobs: Blobs) -> No
         )
 
 
-class HeldFolder:
+class BareFolder:
     """The data folder of one server, where no store of files holds it."""
 
     def __init__(self, data_dir: Path) -> None:

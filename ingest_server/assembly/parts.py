@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 from edge_host.clock import Clock
 from ingest_server.assembly.application import application
-from ingest_server.assembly.bytes_place import HeldFolder, holds_elsewhere, make_blobs, tie
+from ingest_server.assembly.bytes_place import BareFolder, holds_elsewhere, make_blobs, tie
 from ingest_server.assembly.data_folder import open_facts
 from ingest_server.assembly.event_targets import check_of, deliveries_of
 from ingest_server.assembly.figures import listener_of, metrics_of
@@ -54,7 +54,7 @@ class Parts:
         self._config, self._clock = config, clock
         files = config.tls_files
         self._tls = None if files is None else server_context(files)
-        self._held: HeldFolder | None = None
+        self._held: BareFolder | None = None
         with ExitStack() as undo:
             self._open_store(undo)
             self._make_fleet()
@@ -68,7 +68,7 @@ class Parts:
         """Open facts and bytes, and make who is told of what happens to them."""
         config, clock = self._config, self._clock
         if holds_elsewhere(config):
-            self._held = HeldFolder(config.server.data_dir)
+            self._held = BareFolder(config.server.data_dir)
             undo.callback(self._held.close)
         self.state = open_facts(config)
         undo.callback(self.state.close)
