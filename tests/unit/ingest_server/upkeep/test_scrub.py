@@ -13,16 +13,16 @@ import pytest
 
 from ingest_server.base.observer import Observer
 from ingest_server.storage.files.parts import FileBlobs
-from ingest_server.upkeep.scrub import Fault, Report, Scrub
+from ingest_server.upkeep.scrub import Fault, Report, Scrub, Watcher
 from ingest_server.upkeep.scrub_text import Bar
 from tests.support.core_site import CoreSite, HandClock
 
 
-def scrub(site: CoreSite, **how: bool) -> Report:
+def scrub(site: CoreSite, watcher: Watcher = lambda _report, _path: None, **how: bool) -> Report:
     blobs, report = FileBlobs(site.data_dir), Report()
     blobs.look()
     try:
-        Scrub(site.state, blobs, site.clock, **how).run(lambda _report, _path: None, report)
+        Scrub(site.state, blobs, site.clock, **how).run(watcher, report)
     finally:
         blobs.close()
     return report
@@ -68,6 +68,25 @@ def test_L3_one_flipped_bit_at_rest_is_found_told_and_set_apart(site):
     [event] = told(site)
     assert event["upload_id"] == receipt.upload_id
     assert event["quarantined_as"] == finding.quarantined_as
+
+
+def test_whoever_watches_hears_of_each_file_that_is_done_and_of_a_corrupt_one_once_that_is_kept(
+    site,
+):
+    sound, rotten = (site.upload(b"hello" * 1000, name) for name in ("a.mp4", "b.mp4"))
+    flip_a_bit(site, rotten.published_as)
+    (site.data_dir / "published" / "mine.txt").write_text("notes")
+    heard = []
+
+    def watcher(report: Report, path: str) -> None:
+        heard.append((path, report.files_done, len(report.findings), len(told(site))))
+
+    scrub(site, watcher)
+
+    done = list(dict.fromkeys(one for one in heard if one[1:] != (0, 0, 0)))
+    assert (sound.published_as, 1, 0, 0) in done
+    assert (rotten.published_as, 2, 1, 1) in done
+    assert done[-1] == ("mine.txt", 2, 2, 1)
 
 
 def test_what_was_set_apart_is_said_to_be_there_the_next_time(site):
