@@ -37,7 +37,7 @@ def folder(tmp_path):
 def fill(file):
     named = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
     for (table,) in file.execute(named).fetchall():
-        if table in {"uptime", "relocation", "carried"}:
+        if table in {"uptime", "relocation", "carried", "commits"}:
             continue
         columns = file.execute(f'PRAGMA table_info("{table}")').fetchall()
         marks = ", ".join("?" for _ in columns)
