@@ -60,6 +60,12 @@ def _label(path: bytes) -> str:
     return printable(path.rpartition(b"/")[2])
 
 
+_LEASED = (
+    "another program has a lease on it, as a file server takes them (Samba), and the kernel has asked for it back;"
+    " tried again by itself"
+)
+
+
 def _translate(error: OSError, path: bytes) -> SourceError:
     name = _label(path)
     if isinstance(error, SilentError):
@@ -69,6 +75,8 @@ def _translate(error: OSError, path: bytes) -> SourceError:
     if error.errno == errno.ELOOP:
         return SourceChangedError(f"{name}, or a folder on the way to it, is a symbolic link now")
     why, cause = os.strerror(error.errno) if error.errno else str(error), cause_of(error.errno)
+    if error.errno == errno.EAGAIN:
+        why = _LEASED
     return SourceUnreadableError(f"{name} cannot be read: {why}{_ACTIONS.get(cause, '')}", cause)
 
 

@@ -1,8 +1,10 @@
 """A file is read as it is, and what it became is noticed."""
 
 import dataclasses
+import fcntl
 import hashlib
 import os
+import signal
 
 import pytest
 from hypothesis import given
@@ -189,3 +191,19 @@ def test_a_running_digest_catches_up_from_disk(path, source):
     running.catch_up(source, 700 * KIB)
 
     assert running.digest() == Digest.of(path.read_bytes())
+
+
+def test_a_file_that_a_file_server_has_leased_is_said_to_be_and_opens_once_it_is_given_back(
+    tmp_path,
+):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"x")
+    with path.open("r+b") as held:
+        fcntl.fcntl(held, fcntl.F_SETSIG, signal.SIGURG)  # ignored; the usual one ends a program
+        fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        with pytest.raises(
+            SourceUnreadableError, match=r"another program has a lease .* by itself"
+        ):
+            Source.open(bytes(path))
+        fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        Source.open(bytes(path)).close()
