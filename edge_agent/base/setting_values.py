@@ -174,24 +174,24 @@ RATE = TypeAdapter(Annotated[ByteSize, Field(gt=0)])
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class DiskShare:
     """A part of a disk, of which the whole is 1."""
 
     part: float
 
 
-def bytes_or_share(value: object) -> ByteSize | Share:
+def bytes_or_share(value: object) -> ByteSize | DiskShare:
     """Take ``"20GB"`` or ``"10%"``.
 
     Raises:
         ValueError: it is none; the sentence says what would be.
     """
-    if isinstance(value, Share):
+    if isinstance(value, DiskShare):
         return value
     if isinstance(value, str):
         share = re.fullmatch(r"\s*([0-9]{1,2}(\.[0-9]{1,3})?)\s*%\s*", value)
         if share:
-            return Share(float(share[1]) / 100)
+            return DiskShare(float(share[1]) / 100)
     is_size = not isinstance(value, bool) and "%" not in str(value)
     try:
         return _SIZE.validate_python(value if is_size else None)
@@ -201,6 +201,6 @@ def bytes_or_share(value: object) -> ByteSize | Share:
         ) from None
 
 
-KeepFree = Annotated[ByteSize | Share, PlainValidator(bytes_or_share)]
+KeepFree = Annotated[ByteSize | DiskShare, PlainValidator(bytes_or_share)]
 _SIZE = TypeAdapter(Size)
 _FLAG = TypeAdapter(bool)

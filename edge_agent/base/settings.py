@@ -37,12 +37,12 @@ from edge_agent.base.setting_values import (
     MIB,
     MOST_FOLDERS,
     RATE,
+    DiskShare,
     KeepFree,
     LockMarkers,
     MarkerSuffix,
     Patterns,
     Seconds,
-    Share,
     Size,
     Table,
     Topic,
@@ -364,7 +364,7 @@ class RetentionSettings(Table):
 
     def free_wanted(self, total: int) -> int:
         """Return the bytes that should be free on a card of *total* bytes; 0: no matter."""
-        if isinstance(self.keep_free, Share):
+        if isinstance(self.keep_free, DiskShare):
             return int(self.keep_free.part * total)
         return self.keep_free
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from edge_agent.media.facts import Facts, Parser, Unreadable, Window
+from edge_agent.media.facts import Facts, Parser, ReadWindow, Unreadable
 
 _1904 = datetime(1904, 1, 1, tzinfo=UTC)
 _2001 = datetime(2001, 1, 1, tzinfo=UTC)
@@ -16,7 +16,7 @@ _HOLDERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"udta", b"mv
 _DEEPEST = 8
 
 
-def _boxes(window: Window, at: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
+def _boxes(window: ReadWindow, at: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
     """Yield the kind of each box, where its content begins and where it ends, by what it says itself."""
     while at + 8 <= stop:
         size, kind = struct.unpack(">I4s", window.at(at, 8))
@@ -32,7 +32,7 @@ def _boxes(window: Window, at: int, stop: int) -> Iterator[tuple[bytes, int, int
         at += size
 
 
-def mp4(window: Window, facts: Facts) -> None:
+def mp4(window: ReadWindow, facts: Facts) -> None:
     """Read MP4 and MOV. Whole is what has an index, and whose last box is whole."""
     facts.is_unfinalised = True
     has_index = False
@@ -44,7 +44,7 @@ def mp4(window: Window, facts: Facts) -> None:
     facts.is_unfinalised = not has_index or end != window.length
 
 
-def _in_moov(window: Window, facts: Facts, at: int, stop: int, depth: int) -> None:
+def _in_moov(window: ReadWindow, facts: Facts, at: int, stop: int, depth: int) -> None:
     for kind, start, end in _boxes(window, at, stop):
         if end > stop:
             return
@@ -71,7 +71,7 @@ def _place(content: bytes, facts: Facts) -> None:
         facts.place(f"{latitude:+08.4f}{longitude:+09.4f}")
 
 
-def _movie_header(window: Window, facts: Facts, start: int) -> None:
+def _movie_header(window: ReadWindow, facts: Facts, start: int) -> None:
     is_long = window.at(start, 1) == b"\1"
     form, size = (">QQIQ", 28) if is_long else (">IIII", 16)
     created, _, scale, duration = struct.unpack(form, window.at(start + 4, size))
@@ -88,7 +88,7 @@ _LEAVES = frozenset({_SCALE, _DURATION, _DATE, _CODEC, _WIDTH, _HEIGHT})
 _LONGEST_LEAF = 64
 
 
-def matroska(window: Window, facts: Facts) -> None:
+def matroska(window: ReadWindow, facts: Facts) -> None:
     """Read Matroska and WebM. A stream has no length from its beginning; a file gets it at its close.
 
     Raises:
@@ -114,7 +114,7 @@ def matroska(window: Window, facts: Facts) -> None:
 class _Segment:
     """What is in front of the first cluster."""
 
-    window: Window
+    window: ReadWindow
     facts: Facts
     found: dict[int, bytes] = field(default_factory=dict)
     has_room: bool = False
@@ -139,7 +139,7 @@ class _Segment:
             self.facts.add_codec(content.decode("latin-1"))
 
 
-def _element(window: Window, at: int) -> tuple[int, int, int | None]:
+def _element(window: ReadWindow, at: int) -> tuple[int, int, int | None]:
     """Return what an element is, where its content begins and ends; None: nobody knows yet."""
     kind, at = _varied(window, at, 4, keeps_mark=True)
     size, start = _varied(window, at, 8)
@@ -147,7 +147,7 @@ def _element(window: Window, at: int) -> tuple[int, int, int | None]:
     return kind, start, None if is_unknown else start + size
 
 
-def _varied(window: Window, at: int, most: int, *, keeps_mark: bool = False) -> tuple[int, int]:
+def _varied(window: ReadWindow, at: int, most: int, *, keeps_mark: bool = False) -> tuple[int, int]:
     first = window.at(at, 1)[0]
     length = 9 - first.bit_length()
     if length > most:
@@ -161,7 +161,7 @@ def _number(raw: bytes) -> float:
     return 0.0 if form is None else float(struct.unpack(form, raw)[0])
 
 
-def avi(window: Window, facts: Facts) -> None:
+def avi(window: ReadWindow, facts: Facts) -> None:
     """Read AVI. Its recorder writes the count of frames at the close.
 
     Raises:

@@ -103,7 +103,7 @@ class Facts:
         return found
 
 
-class Window:
+class ReadWindow:
     """The bytes of a file, of which so many may be read and no more."""
 
     def __init__(self, read: Callable[[int, int], bytes], length: int) -> None:
@@ -124,7 +124,7 @@ class Window:
         return self._read(offset, size)
 
 
-Parser = Callable[[Window, Facts], None]
+Parser = Callable[[ReadWindow, Facts], None]
 
 
 def facts_of(
@@ -137,7 +137,7 @@ def facts_of(
         length: of the file.
         parsers: by the bytes that a container has, and where.
     """
-    window, facts = Window(read, length), Facts()
+    window, facts = ReadWindow(read, length), Facts()
     try:
         head = window.at(0, 12)
     except Unreadable:

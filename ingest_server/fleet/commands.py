@@ -20,7 +20,7 @@ from edge_host.clock import Clock, rfc3339
 from ingest_server.core.errors import Refused
 from ingest_server.fleet.command_forms import complaint
 from ingest_server.fleet.members import Member
-from ingest_server.fleet.report import Told
+from ingest_server.fleet.report import ToldAnswer
 from ingest_server.storage.interface import CommandRecord, FleetStore
 from ingest_server.storage.interface.fleet import FINAL, OPEN
 from upload_protocol.members import MessageError
@@ -190,7 +190,7 @@ class Commands:
                 over_open=True,
             )
 
-    def acknowledge(self, member: Member, told: Told) -> bool:
+    def acknowledge(self, member: Member, told: ToldAnswer) -> bool:
         """Take what the device says of one command; of one that is not known nothing is kept.
 
         Returns:

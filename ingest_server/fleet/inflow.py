@@ -13,7 +13,7 @@ SAY_AGAIN_S = 600.0
 
 
 @dataclass(slots=True)
-class Bucket:
+class TokenBucket:
     """So many at once, and so many a second afterwards."""
 
     most: float
@@ -38,9 +38,9 @@ class Bucket:
 class Inflow:
     """Of one device."""
 
-    happenings: Bucket = field(default_factory=lambda: Bucket(12_000, 5.0))
+    happenings: TokenBucket = field(default_factory=lambda: TokenBucket(12_000, 5.0))
     """Its outbox holds 10,000, and goes at once when it is back."""
-    sayings: Bucket = field(default_factory=lambda: Bucket(60, 2.0))
+    sayings: TokenBucket = field(default_factory=lambda: TokenBucket(60, 2.0))
     left_out: int = 0
     """Messages since that was said last."""
     said_s: float = float("-inf")

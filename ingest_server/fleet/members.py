@@ -11,9 +11,9 @@ from ingest_server.fleet import presence as by_time
 from ingest_server.fleet import rows
 from ingest_server.fleet.comparing import NOTHING, Missing
 from ingest_server.fleet.history import MINUTE_S, History, Sample
-from ingest_server.fleet.inflow import Bucket, Inflow
+from ingest_server.fleet.inflow import Inflow, TokenBucket
 from ingest_server.fleet.presence import NEVER, OFFLINE, ONLINE
-from ingest_server.fleet.rows import Build, Standing, build_of, standing_of
+from ingest_server.fleet.rows import Build, DeviceStanding, build_of, standing_of
 from ingest_server.fleet.sent import Sent
 from ingest_server.fleet.settings import FleetSettings
 from ingest_server.fleet.stuck import Seen, Stuck, stuck
@@ -30,7 +30,7 @@ class Member:
 
     device: str
     history: History
-    standing: Standing = field(default_factory=Standing)
+    standing: DeviceStanding = field(default_factory=DeviceStanding)
     build: Build = field(default_factory=Build)
     presence: str = NEVER
     last_seen: str | None = None
@@ -73,12 +73,12 @@ class Member:
     """The availability that its row shows."""
     stuck: Stuck | None = None
     """As its row shows it."""
-    reports: Bucket = field(default_factory=lambda: Bucket(30, 1.0))
+    reports: TokenBucket = field(default_factory=lambda: TokenBucket(30, 1.0))
     """Over HTTP: whoever comes more often is told to come back."""
     inflow: Inflow = field(default_factory=Inflow)
     """Over a broker: nobody can be told there."""
 
-    def stand(self, standing: Standing, now_s: float) -> None:
+    def stand(self, standing: DeviceStanding, now_s: float) -> None:
         """Take what the device says of itself now."""
         if self.moved_s is None or standing.progress != self.standing.progress:
             self.moved_s = now_s

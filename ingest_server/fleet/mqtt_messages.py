@@ -18,7 +18,7 @@ import structlog
 from ingest_server.core.errors import Refused
 from ingest_server.fleet import home_assistant
 from ingest_server.fleet.commands import document
-from ingest_server.fleet.inflow import SAY_AGAIN_S, Bucket
+from ingest_server.fleet.inflow import SAY_AGAIN_S, TokenBucket
 from ingest_server.fleet.intake import Intake
 from ingest_server.fleet.members import Member
 from ingest_server.fleet.presence import ONLINE
@@ -74,7 +74,7 @@ class Messages:
         self._late: dict[tuple[str, str], tuple[bytes, bool]] = {}
         """The newest of what a device said too often: taken when it has a turn again."""
         self._complained_s = float("-inf")
-        self._lines = Bucket(20, 0.1)
+        self._lines = TokenBucket(20, 0.1)
         """Of the log, of all devices: a name in a topic is as cheap as a message."""
         self._unsaid = 0
 

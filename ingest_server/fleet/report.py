@@ -29,7 +29,7 @@ _OF_A_FIRST = ("accepted", "done", "failed")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ToldAnswer:
     """The acknowledgement of a command."""
 
     id: str
@@ -69,7 +69,7 @@ class Report:
     documents: Mapping[str, bytes]
     """What is in it of `MOST_OF`, as JSON."""
     reported_version: int | None
-    acks: tuple[Told, ...]
+    acks: tuple[ToldAnswer, ...]
     events: tuple[ToldEvent, ...]
     holds: tuple[str, int] | None
     """Epoch and change up to which the device could tell what it holds."""
@@ -108,7 +108,7 @@ class Report:
         )
 
 
-def read_ack(source: object) -> Told:
+def read_ack(source: object) -> ToldAnswer:
     """Read the acknowledgement of a command.
 
     Raises:
@@ -122,7 +122,7 @@ def read_ack(source: object) -> Told:
     result = optional(given, "result", dict)
     first = given.get("first_status")
     encoded(result, "result", MOST_RESULT)
-    return Told(
+    return ToldAnswer(
         parse_id(given, "id"),
         status,
         text(given.get("code"), 64),

@@ -20,7 +20,7 @@ _FAILED, _STUCK, _OFFLINE, _PROBLEM, _LATE, _BLOCKED, _NEVER = 64, 32, 16, 8, 4,
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class DeviceStanding:
     """What a device said of itself last, as far as all devices are compared by it."""
 
     state: str | None = None
@@ -57,7 +57,7 @@ class Build:
     settings: tuple[str, ...] = ()
 
 
-def standing_of(state: Mapping[str, Any]) -> Standing:
+def standing_of(state: Mapping[str, Any]) -> DeviceStanding:
     """Return what a ``state`` document says."""
     queue, link, disk = (
         inner(state.get("queue")),
@@ -65,7 +65,7 @@ def standing_of(state: Mapping[str, Any]) -> Standing:
         inner(state.get("disk")),
     )
     current, totals = inner(state.get("current")), inner(state.get("totals"))
-    return Standing(
+    return DeviceStanding(
         state=text(state.get("state"), 32),
         blocked_by=text(state.get("blocked_by"), 32),
         blocked_detail=text(state.get("blocked_detail"), MOST_DETAIL),
@@ -111,7 +111,7 @@ def build_of(info: Mapping[str, Any]) -> Build:
 def row(
     device: str,
     presence: str,
-    standing: Standing,
+    standing: DeviceStanding,
     version: str | None,
     *,
     via: list[str],
@@ -147,7 +147,7 @@ def row(
     }
 
 
-def trouble(presence: str, standing: Standing, *, is_stuck: bool) -> int:
+def trouble(presence: str, standing: DeviceStanding, *, is_stuck: bool) -> int:
     """Return what rows are sorted by, worst first."""
     return (
         _FAILED * (standing.failed > 0)

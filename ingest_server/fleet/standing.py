@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from ingest_server.fleet.presence import NEVER, OFFLINE, presence
-from ingest_server.fleet.rows import Build, Standing, build_of, standing_of, trouble
+from ingest_server.fleet.rows import Build, DeviceStanding, build_of, standing_of, trouble
 from ingest_server.fleet.values import inner, number, text
 from ingest_server.storage.interface import KnownDevice
 
@@ -20,7 +20,7 @@ class Reported:
     device: str
     presence: str
     last_seen: str | None
-    standing: Standing
+    standing: DeviceStanding
     build: Build
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ingest_server.fleet.comparing import NOTHING, Missing
 from ingest_server.fleet.presence import OFFLINE, ONLINE
-from ingest_server.fleet.rows import Standing
+from ingest_server.fleet.rows import DeviceStanding
 from ingest_server.fleet.settings import FleetSettings
 
 HOUR_S = 3600.0
@@ -38,7 +38,7 @@ class Stuck:
     """How long it has been so."""
 
 
-def stuck(standing: Standing, seen: Seen, rules: FleetSettings) -> Stuck | None:
+def stuck(standing: DeviceStanding, seen: Seen, rules: FleetSettings) -> Stuck | None:
     """Return what is worst about a device; None: it goes on by itself."""
     files = counted(standing.pending_files)
     if seen.is_missing_here:
@@ -90,7 +90,7 @@ def _missing(missing: Missing) -> Stuck:
     )
 
 
-def _old(standing: Standing, files: str) -> Stuck:
+def _old(standing: DeviceStanding, files: str) -> Stuck:
     age_s = float(standing.oldest_age_s or 0)
     detail = standing.blocked_detail or standing.blocked_by
     why = f"It is online, and the oldest of {files} has waited for {span(age_s)}"

@@ -14,9 +14,9 @@ from ingest_server.page.downloads import (
     HEADERS,
     MOST_OPEN,
     MOST_OPEN_ELSEWHERE,
-    Body,
     Content,
-    Places,
+    DownloadBody,
+    DownloadPlaces,
     disposition,
     media_type_of,
 )
@@ -56,7 +56,7 @@ def give(
     *,
     tag: str,
     length: int,
-    places: Places,
+    places: DownloadPlaces,
     open_content: Callable[[], Content],
 ) -> int | None:
     """Answer with the bytes, or with those that are asked for.
@@ -84,7 +84,7 @@ def give(
         resp.status = HTTPStatus.PARTIAL_CONTENT
         resp.set_header("Content-Range", f"bytes {start}-{stop - 1}/{length}")
     resp.content_length = stop - start
-    resp.stream = Body(content, content.pieces(start, stop, admitted.question()), leave)
+    resp.stream = DownloadBody(content, content.pieces(start, stop, admitted.question()), leave)
     return start
 
 

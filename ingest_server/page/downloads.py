@@ -60,7 +60,7 @@ HEADERS = {
 _PLAIN = re.compile(r"[^A-Za-z0-9._ -]")
 
 
-class Places:
+class DownloadPlaces:
     """How many downloads are open, and whose: one reader leaves half of the places to all others."""
 
     def __init__(self) -> None:
@@ -122,7 +122,7 @@ class Content(Protocol):
     def close(self) -> None: ...
 
 
-class Body:
+class DownloadBody:
     """The body of an answer; whatever serves it closes it."""
 
     def __init__(

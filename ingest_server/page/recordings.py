@@ -17,7 +17,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.core.record import FACTS
 from ingest_server.front.admission import CONTENT, RECORDINGS_PATH
 from ingest_server.page import content
-from ingest_server.page.downloads import Places, Readers, media_type_of
+from ingest_server.page.downloads import DownloadPlaces, Readers, media_type_of
 from ingest_server.protocols.query import device_asked_for, number_of, text_of
 from ingest_server.protocols.requests import known_id
 from ingest_server.storage.interface import Link, RecordingQuery
@@ -39,7 +39,7 @@ class Shelf:
     handing_out: HandingOut
     arriving: Arriving
     audit: Audit
-    places: Places = field(default_factory=Places)
+    places: DownloadPlaces = field(default_factory=DownloadPlaces)
     readers: Readers = field(default_factory=Readers)
     presigned_s: float | None = None
     """How long a link to the store is good; None: the bytes are given from here."""

@@ -1,6 +1,6 @@
 """One report to the server, made of what has changed since the last one that was answered.
 
-`Draft` gathers the parts and keeps the whole below what the server takes; `Told` remembers what the
+`Draft` gathers the parts and keeps the whole below what the server takes; `KnownParts` remembers what the
 server has.
 """
 
@@ -129,7 +129,7 @@ def gist_of_files(files: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tupl
 
 
 @dataclass(slots=True)
-class Told:
+class KnownParts:
     """What the server has, as far as it said so: parts by name, each as its gist."""
 
     _parts: dict[str, tuple[Any, float]] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from edge_agent.report.server.document import (
     MAX_EVENTS,
     MAX_ROWS,
     Draft,
-    Told,
+    KnownParts,
     file_rows,
     fitting,
     gist_of_files,
@@ -103,7 +103,7 @@ class ReportParts:
         self._said: set[str] = set()
         self._in_a_row: Counter[str] = Counter()
         """How many entries of a list were refused since one of it was taken."""
-        self.told = Told()
+        self.told = KnownParts()
         self.trial = PartTrial()
         self.holds = HoldsTelling(store.changes, device_id)
 

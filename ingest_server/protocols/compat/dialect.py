@@ -20,7 +20,7 @@ from ingest_server.core.record import UploadRecord, not_found
 from ingest_server.core.recorded import told_in
 from ingest_server.protocols.compat import finishing
 from ingest_server.protocols.compat.answers import as_json
-from ingest_server.protocols.compat.finishing import Checksum
+from ingest_server.protocols.compat.finishing import ClientChecksum
 from ingest_server.protocols.compat.multipart import FilePart, Form
 from ingest_server.protocols.requests import device_of, link
 from ingest_server.storage.interface import Part
@@ -254,7 +254,7 @@ class DialectUploads:
         finishing.expect(self.receiver, record, self.dialect, self.settings.checksum)
 
     def finish(
-        self, record: UploadRecord, form: Form, length: int, checksum: Checksum | None
+        self, record: UploadRecord, form: Form, length: int, checksum: ClientChecksum | None
     ) -> Receipt | Pending:
         """Verify and publish; see `finishing.finish`. *form* may tell when the file was written."""
         modified_at = told_in(form.fields)

@@ -17,7 +17,7 @@ from ingest_server.core.record import State, UploadRecord, missing_of, refuse_un
 from ingest_server.protocols.compat import sequential
 from ingest_server.protocols.compat.answers import content_range, detail_shape, say, say_outcome
 from ingest_server.protocols.compat.dialect import ChunkSizeError, DialectAnswer, DialectUploads
-from ingest_server.protocols.compat.finishing import Checksum, ChecksumMismatchError
+from ingest_server.protocols.compat.finishing import ChecksumMismatchError, ClientChecksum
 from ingest_server.protocols.compat.multipart import FilePart, Form
 from ingest_server.uploads.pending import Pending
 
@@ -138,7 +138,7 @@ class _Complete:
             offset = sequential.offset(self.uploads, record)
             _fail(f"{missing.total} bytes have not arrived", offset=offset)
         try:
-            checksum = Checksum("md5", value) if value else None
+            checksum = ClientChecksum("md5", value) if value else None
             outcome = self.uploads.finish(record, form, length, checksum)
         except ChecksumMismatchError:
             _fail("md5 checksum does not match")

@@ -24,8 +24,8 @@ from ingest_server.protocols.compat.answers import (
 )
 from ingest_server.protocols.compat.dialect import ChunkSizeError, DialectAnswer, DialectUploads
 from ingest_server.protocols.compat.finishing import (
-    Checksum,
     ChecksumMismatchError,
+    ClientChecksum,
     UnknownAlgorithmError,
 )
 from ingest_server.protocols.compat.multipart import FilePart, Form
@@ -187,7 +187,7 @@ def _finish(
     checksum = None
     value = form.fields.get(settings.checksum)
     if value:
-        checksum = Checksum(settings.checksum, value)
+        checksum = ClientChecksum(settings.checksum, value)
     elif settings.require_checksum:
         _fail(f"Checksum of type '{settings.checksum}' is required")
     if record.state is State.OPEN:

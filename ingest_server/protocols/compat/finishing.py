@@ -31,7 +31,7 @@ class UnknownAlgorithmError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Checksum:
+class ClientChecksum:
     """A checksum of the whole file as the client gives it, in hex."""
 
     algorithm: str
@@ -86,7 +86,7 @@ def finish(
     receiver: UploadService,
     record: UploadRecord,
     length: int,
-    checksum: Checksum | None,
+    checksum: ClientChecksum | None,
     modified_at: str | None = None,
 ) -> Receipt | Pending:
     """Verify and publish; with a receipt, the file and it are durable on return. Repeatable.
@@ -146,7 +146,7 @@ def finish_now(
     receiver: UploadService,
     record: UploadRecord,
     length: int,
-    checksum: Checksum | None,
+    checksum: ClientChecksum | None,
     modified_at: str | None = None,
 ) -> Receipt:
     """Verify and publish, however long it takes; as `finish`.
@@ -206,7 +206,9 @@ def _complete(receiver: UploadService, record: UploadRecord, request: CompleteRe
         raise
 
 
-def _again(receiver: UploadService, record: UploadRecord, checksum: Checksum | None) -> Receipt:
+def _again(
+    receiver: UploadService, record: UploadRecord, checksum: ClientChecksum | None
+) -> Receipt:
     receipt = record.receipt
     if receipt is None:
         msg = "a complete upload has no receipt"
@@ -229,7 +231,7 @@ def _again(receiver: UploadService, record: UploadRecord, checksum: Checksum | N
 
 
 def _known(
-    receiver: UploadService, record: UploadRecord, receipt: Receipt, checksum: Checksum
+    receiver: UploadService, record: UploadRecord, receipt: Receipt, checksum: ClientChecksum
 ) -> dict[str, str]:
     """Return what is known of the bytes of a complete upload: their sums, by algorithm.
 
@@ -253,7 +255,7 @@ def _known(
 
 
 def _digest_of(
-    receiver: UploadService, record: UploadRecord, length: int, checksum: Checksum
+    receiver: UploadService, record: UploadRecord, length: int, checksum: ClientChecksum
 ) -> Digest:
     """Return the SHA-256 of the stored bytes if they have *checksum*."""
     missing = missing_of(receiver.records.find(None, record.id), length)

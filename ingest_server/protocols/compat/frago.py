@@ -26,8 +26,8 @@ from ingest_server.protocols.compat.answers import (
 )
 from ingest_server.protocols.compat.dialect import ChunkSizeError, DialectAnswer, DialectUploads
 from ingest_server.protocols.compat.finishing import (
-    Checksum,
     ChecksumMismatchError,
+    ClientChecksum,
     UnknownAlgorithmError,
 )
 from ingest_server.protocols.compat.multipart import FilePart, Form
@@ -146,7 +146,7 @@ class _One:
             value = form.fields.get("checksum")
             if not value:
                 _fail("Checksum required")
-            checksum = Checksum(form.fields.get("checksum_algo") or settings.checksum, value)
+            checksum = ClientChecksum(form.fields.get("checksum_algo") or settings.checksum, value)
         try:
             outcome = self.uploads.finish(record, form, record.length or 0, checksum)
         except ChecksumMismatchError:

@@ -22,7 +22,7 @@ from ingest_server.core.recorded import told_in
 from ingest_server.protocols.compat import chunk_notes, finishing, sequential
 from ingest_server.protocols.compat.answers import dashed, detail_shape, say, say_outcome
 from ingest_server.protocols.compat.dialect import DialectAnswer, DialectUploads, StoredBody
-from ingest_server.protocols.compat.finishing import Checksum, ChecksumMismatchError
+from ingest_server.protocols.compat.finishing import ChecksumMismatchError, ClientChecksum
 from ingest_server.protocols.compat.multipart import FilePart, Form
 from ingest_server.uploads.pending import Pending
 from upload_protocol.headers import ContentRange, whole_number
@@ -196,7 +196,7 @@ class _Complete:
         algorithm = self.uploads.settings.checksum
         told = {key: value for key, value in req.params.items() if isinstance(value, str)}
         if algorithm in told:
-            checksum = Checksum(algorithm, told[algorithm])
+            checksum = ClientChecksum(algorithm, told[algorithm])
         modified_at = told_in(told)
         try:
             return finishing.once(
@@ -212,7 +212,7 @@ class _Complete:
         self,
         record: UploadRecord,
         chunks: tuple[_Chunk, ...],
-        checksum: Checksum | None,
+        checksum: ClientChecksum | None,
         modified_at: str | None,
     ) -> Receipt:
         whole = self._ended(record)

@@ -18,7 +18,7 @@ from itertools import chain
 import structlog
 
 from ingest_server.storage.s3.bucket import Bucket, Listed
-from ingest_server.storage.s3.pieces import PART_BYTES, Piece, Run, overlaid, part_bytes_of
+from ingest_server.storage.s3.pieces import PART_BYTES, Piece, PieceRun, overlaid, part_bytes_of
 from ingest_server.storage.s3.store_errors import GoneUploadError, TakenError, UnknownCallError
 
 AT_ONCE = 4
@@ -41,7 +41,7 @@ class Source:
     stop: int
 
     @classmethod
-    def of(cls, run: Run) -> Source:
+    def of(cls, run: PieceRun) -> Source:
         """Return where the bytes of *run* are.
 
         Raises:

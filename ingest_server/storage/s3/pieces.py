@@ -54,7 +54,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class PieceRun:
     """Bytes ``[start, stop)`` that one piece has; None: no piece has them."""
 
     start: int
@@ -94,7 +94,7 @@ def cut_at_borders(
         start = end
 
 
-def overlaid(pieces: Sequence[Piece], start: int, stop: int) -> list[Run]:
+def overlaid(pieces: Sequence[Piece], start: int, stop: int) -> list[PieceRun]:
     """Return which piece counts where, from *start* to *stop* without a gap.
 
     Args:
@@ -106,7 +106,7 @@ def overlaid(pieces: Sequence[Piece], start: int, stop: int) -> list[Run]:
     borders = {start, stop}
     for one in over:
         borders |= {max(start, one.start), min(stop, one.stop)}
-    runs: list[Run] = []
+    runs: list[PieceRun] = []
     begun: list[tuple[int, int, int, Piece]] = []
     """Those that have begun, the one that counts first; whoever sends bytes one by one makes many."""
     count = 0
@@ -119,9 +119,9 @@ def overlaid(pieces: Sequence[Piece], start: int, stop: int) -> list[Run]:
             heappop(begun)
         top = begun[0][-1] if begun else None
         if runs and runs[-1].piece is top:
-            runs[-1] = Run(runs[-1].start, end, top)
+            runs[-1] = PieceRun(runs[-1].start, end, top)
         else:
-            runs.append(Run(at, end, top))
+            runs.append(PieceRun(at, end, top))
     return runs
 
 

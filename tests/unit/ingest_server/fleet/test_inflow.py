@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from ingest_server.core.errors import StateFailed
-from ingest_server.fleet.inflow import SAY_AGAIN_S, Bucket
+from ingest_server.fleet.inflow import SAY_AGAIN_S, TokenBucket
 from ingest_server.fleet.intake import Intake
 from ingest_server.fleet.mqtt_messages import Messages, Taken
 from tests.support.fleet import info, state
@@ -48,7 +48,7 @@ class Full:
 
 
 def test_a_bucket_takes_its_burst_and_then_so_many_a_second():
-    bucket = Bucket(3, 2.0)
+    bucket = TokenBucket(3, 2.0)
 
     assert [bucket.take(100.0) for _ in range(4)] == [True, True, True, False]
     assert [bucket.take(101.0) for _ in range(3)] == [True, True, False]
