@@ -83,7 +83,7 @@ def test_its_requests_wait_while_anothers_run_and_all_are_answered_once_it_is_al
 
 
 def test_a_stop_answers_those_whose_turn_does_not_come(monkeypatch):
-    monkeypatch.setattr(http_server, "CUT_GRACE_S", 0.1)
+    monkeypatch.setattr(http_server, "CUT_GRACE_S", 1.0)
     app = Computing()
     with (
         serving(app, stop_timeout_s=0.1) as server,
