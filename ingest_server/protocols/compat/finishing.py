@@ -171,7 +171,7 @@ def finish_by(
     length: int,
     digest_of: Callable[[UploadRecord], Digest | None],
     *,
-    checksum: Checksum | None = None,
+    checksum: ClientChecksum | None = None,
     modified_at: str | None = None,
 ) -> Receipt:
     """Verify by what *digest_of* finds in the stored bytes, and publish, however long it takes.
