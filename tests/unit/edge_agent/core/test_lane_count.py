@@ -203,3 +203,13 @@ def test_lanes_that_still_end_their_requests_are_not_judged_missed():
     halved = next(number for number in range(1, 60) if counts[number] < counts[number - 1])
     back = next(number for number in range(halved, 60) if counts[number] > counts[halved])
     assert (halved * 0.5, back * 0.5) == (6.0, 22.0)
+
+
+@pytest.mark.parametrize("wrong", [{"most": 0}, {"grow_s": 0.0}, {"shrink_s": 0.0}])
+def test_a_policy_without_lanes_or_without_time_is_refused(wrong):
+    with pytest.raises(ValueError, match="not a policy"):
+        policy(**wrong)
+
+
+def test_one_lane_is_a_policy_and_so_is_any_time():
+    assert policy(most=1, grow_s=0.5, shrink_s=0.5).most == 1
