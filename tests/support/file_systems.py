@@ -25,16 +25,16 @@ _MAKERS = {
 
 
 @contextmanager
-def disk_image(kind: str, mount: Path) -> Iterator[Path]:
-    """Mount an empty file system of *kind* ("btrfs mixed": small, its data beside what tells of it)."""
+def disk_image(kind: str, mount: Path, *, size: int = 0) -> Iterator[Path]:
+    """Mount an empty file system of *kind* ("btrfs mixed": small, its data beside what tells of it), of at least *size* bytes."""
     require_root()
-    (maker, *options), size = _MAKERS[kind]
+    (maker, *options), least = _MAKERS[kind]
     kind = kind.partition(" ")[0]
     if f"\t{kind}\n" not in Path("/proc/filesystems").read_text(encoding="ascii"):
         pytest.skip(f"this kernel has no {kind}")
     image = mount.with_name(f"{mount.name}.img")
     with image.open("wb") as file:
-        file.truncate(size)  # sparse
+        file.truncate(max(size, least))  # sparse
     _run(require(maker), *options, image)
     with _mounted("-t", kind, "-o", "loop", image, mount):
         yield mount

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from tests.support.file_systems import disk_image
+from tests.support.file_systems import MIB, disk_image
 from tests.support.processes import wait_for
 from tests.support.recordings import sha256
 from tests.support.site import site
@@ -16,13 +16,15 @@ KINDS = [
     "btrfs mixed",
     *(pytest.param(kind, marks=pytest.mark.nightly) for kind in ("btrfs", "ext4", "xfs")),
 ]
+SIZE = 200 * MIB
+"""Enough for something to be held back, on each kind."""
 FREES = {"delete": "after_verified"}
 
 
 @contextlib.contextmanager
 def device(folder, kind):
     """An agent with all of its own on a small card, and its log elsewhere."""
-    with disk_image(kind, folder / "device"), site(folder, retention=FREES) as here:
+    with disk_image(kind, folder / "device", size=SIZE), site(folder, retention=FREES) as here:
         here.agent.folder = folder / "logs"
         here.agent.folder.mkdir()
         yield here
