@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -25,7 +26,6 @@ from edge_agent.send.permission import Permission
 from edge_agent.send.upload_progress import UploadProgress
 from ingest_server.core import names
 from ingest_server.storage.memory.blobs import MemoryBlobs
-from ingest_server.uploads.live import Live
 from ingest_server.uploads.writers import Writer
 from tests.properties.test_laws_machine import Laws
 from tests.support import mortal_server
@@ -113,14 +113,14 @@ def a_dead_request_is_left_to_itself(monkeypatch):
 
 
 def a_retry_waits_for_a_dead_request(monkeypatch):
-    enter = Live.enter
+    cancel = Writer.cancel
 
-    def wait(self, writer):
-        while any(one.where.intersects(writer.where) for one in self.writers()):
-            writer._lock.acquire(timeout=0.01)
-        enter(self, writer)
+    def wait(self, why):
+        while not self._is_closed:
+            time.sleep(0.01)
+        cancel(self, why)
 
-    monkeypatch.setattr(Live, "enter", wait)
+    monkeypatch.setattr(Writer, "cancel", wait)
 
 
 FAULTS = {

@@ -183,12 +183,14 @@ class WitnessLink(Link):
             self.broken.append("L8: a retry waits for a request whose link died")
             self.hang_up()
             thread.join(_AT_ONCE_S)
+            beside = []
         for one in beside:
             if where is None or not one.where.intersects(where) or found[0].status_code != 200:
                 continue
             one.thread.join(_AT_ONCE_S)
             if one.thread.is_alive():
                 self.broken.append("L8: a request whose link died goes on beside its retry")
+                one.body.interrupt()
             self.silent.remove(one)
         return found[0]
 
