@@ -267,3 +267,14 @@ def test_nobody_far_away_holds_a_robot_or_releases_it(cmd):
     refusal = refused(raw(cmd=cmd, args={}))
 
     assert (refusal.status, refusal.code) == ("rejected", "unsupported")
+
+
+@pytest.mark.parametrize("pid", [1, 2**22])
+def test_a_hold_is_of_a_process_by_any_number_that_the_kernel_gives(pid):
+    assert arguments("hold", {"pid": pid}) == {"pid": pid}
+
+
+@pytest.mark.parametrize("pid", [0, 2**22 + 1, "1"])
+def test_a_hold_of_what_is_no_process_is_refused(pid):
+    with pytest.raises(UnfitError, match="the number of a process"):
+        arguments("hold", {"pid": pid})
