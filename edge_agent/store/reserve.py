@@ -64,8 +64,8 @@ class Reserve:
         self._free = free
         self._files_free = files_free
         self._lock = threading.Lock()
-        self._fails = 0
-        """How many writes in a row failed although a piece had been given up, or was free."""
+        self._fails = False
+        """Whether the last write failed although a piece had been given up, or was free."""
         self.is_in_need = False
         """Whether it is given up, piece by piece."""
         self.on_need: Callable[[bool], object] = lambda _: None
@@ -106,8 +106,7 @@ class Reserve:
     def before_write(self) -> None:
         """Give up a piece if nothing is free, or if it did not help that something was."""
         if self.is_in_need and (self._fails or not self._takes(PIECE_BYTES)):
-            for _ in range(2 ** min(self._fails, 5)):
-                self.give_up_piece()
+            self.give_up_piece()
 
     def write_failed(self) -> bool:
         """Say that the store could not be opened or written; return whether that was for want of room."""
@@ -120,7 +119,7 @@ class Reserve:
 
     def written(self) -> None:
         """Say that the store was written."""
-        self._fails = 0
+        self._fails = False
         if self.is_in_need and self._takes(_ENOUGH_BYTES) and self._takes_a_file():
             self._need(is_in_need=False)
 
