@@ -64,8 +64,6 @@ class Reserve:
         self._free = free
         self._files_free = files_free
         self._lock = threading.Lock()
-        self._fails = False
-        """Whether the last write failed although a piece had been given up, or was free."""
         self.is_in_need = False
         """Whether it is given up, piece by piece."""
         self.on_need: Callable[[bool], object] = lambda _: None
@@ -104,22 +102,18 @@ class Reserve:
         return self._free_bytes() >= length
 
     def before_write(self) -> None:
-        """Give up a piece if nothing is free, or if it did not help that something was."""
-        if self.is_in_need and (self._fails or not self._takes(PIECE_BYTES)):
+        """Give up a piece if writing has failed and nothing is free."""
+        if self.is_in_need and not self._takes(PIECE_BYTES):
             self.give_up_piece()
 
     def write_failed(self) -> bool:
         """Say that the store could not be opened or written; return whether that was for want of room."""
-        self._fails = (
-            self.is_in_need
-        )  # what is free is none of what it wants: a full btrfs wants metadata
         if not self._takes(PIECE_BYTES) or not self._takes_a_file():
             self._need(is_in_need=True)
         return self.is_in_need
 
     def written(self) -> None:
         """Say that the store was written."""
-        self._fails = False
         if self.is_in_need and self._takes(_ENOUGH_BYTES) and self._takes_a_file():
             self._need(is_in_need=False)
 
