@@ -180,9 +180,12 @@ def _connect(path: Path) -> Connection:
     connection = sqlite_file.connect(path, timeout_s=BUSY_TIMEOUT_S)
     try:
         path.chmod(0o600)
-        if _ends_who_writes_to_memory(path.parent):
+        is_alone = _ends_who_writes_to_memory(path.parent)
+        if is_alone:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         sqlite_file.make_durable(connection)
+        if is_alone:
+            _try_to_write(connection)
         connection.execute("PRAGMA journal_size_limit=4194304")
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
@@ -191,6 +194,16 @@ def _connect(path: Path) -> Connection:
         connection.close()
         raise
     return connection
+
+
+def _try_to_write(connection: Connection) -> None:
+    """Write what is there already: where nothing is mapped, a full disk is met by the first write, not before.
+
+    Raises:
+        sqlite3.Error: there is no room.
+    """
+    [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+    connection.execute(f"PRAGMA user_version = {int(version)}")
 
 
 def _ends_who_writes_to_memory(folder: Path) -> bool:

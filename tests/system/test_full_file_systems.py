@@ -31,14 +31,16 @@ def device(folder, kind):
 
 
 def fill(media):
-    """Record until nothing more can be written and no file be made; return the digests."""
-    for length in (8_000_000, 100_000, 0):
+    """Record until no byte more can be written; return the digests."""
+    for length in (8_000_000, 100_000):
         number = 0
         with contextlib.suppress(OSError):
-            while number < 1000:
-                path = media / f"{length}-{number}.mp4"
-                path.write_bytes(os.urandom(length))
+            while True:
+                (media / f"{length}-{number}.mp4").write_bytes(os.urandom(length))
                 number += 1
+    for path in media.iterdir():
+        if not path.stat().st_size:  # an empty one is waited for, for a minute
+            path.unlink()
     return {path.name: sha256(path) for path in media.iterdir()}
 
 

@@ -34,7 +34,6 @@ REACHES = {
     },
     "properties/test_laws_machine_sees.py": {
         "_clock": "a law is broken on purpose, where the program keeps it",
-        "_lock": "a law is broken on purpose, where the program keeps it",
     },
     "scenarios/test_append.py": {
         "_seeding": "a server that copies nothing, as those of other makers do not",
