@@ -60,6 +60,13 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
+def _left(seconds: float) -> str:
+    # The agent tells whole seconds: 3 is not "3.0 s", and 0 is less than one, not nothing.
+    if seconds < 1:
+        return "under 1 s"
+    return f"{seconds:.0f} s" if seconds < 10 else duration(seconds)
+
+
 class Break:
     """Whether what was being sent goes on after an interruption, and from where."""
 
@@ -260,7 +267,7 @@ class Story:
         if isinstance(rate, int | float):
             parts.append(f"{size(rate)}/s")
         if isinstance(left_s, int | float):
-            parts.append(f"{duration(left_s)} left")
+            parts.append(f"{_left(left_s)} left")
         self.progress = ", ".join(parts)
 
     def log(self, program: str, record: Mapping[str, Any]) -> Iterator[Line]:

@@ -9,6 +9,7 @@ from edge_host.command_line import EXIT_DONE
 from ingest_server.assembly.restoring import restore
 from ingest_server.core.record import UNFINISHED
 from ingest_server.operate.commands import Commands, Parser, Parsers
+from ingest_server.operate.text import counted
 
 _SINCE = (
     "What was acknowledged since that copy is not in it. Files published since are there, and a device that "
@@ -50,7 +51,8 @@ class RestoreCommand(Commands):
             state.close()
         print(f"The database is restored from {origin}.")
         print(
-            f"It knows {complete} published files, {unfinished} unfinished uploads, {tokens} tokens."
+            f"It knows {counted(complete, 'published file')}, "
+            f"{counted(unfinished, 'unfinished upload')}, {counted(tokens, 'token')}."
         )
         if not options.empty:
             print(*_SINCE, sep="\n")

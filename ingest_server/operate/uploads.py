@@ -128,9 +128,10 @@ _ALL_THERE = ("verifying", "publishing", "complete")
 
 
 def _percent(one: Summary) -> str:
-    if one.length is None:
-        return "?"
-    if not one.length:  # that an empty file has arrived is seen by its state alone
-        return "100 %" if one.state in _ALL_THERE else "0 %"
+    # By its state: nothing is received of an empty file, nor of one whose bytes the server had already.
+    if one.state in _ALL_THERE:
+        return "100 %"
+    if not one.length:
+        return "?" if one.length is None else "0 %"
     received = one.received_bytes
     return "100 %" if received >= one.length else f"{100 * received // one.length} %"

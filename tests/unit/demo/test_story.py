@@ -1,5 +1,7 @@
 """What the demo says about what the agent tells."""
 
+import pytest
+
 from demo.story import Line, Story
 
 
@@ -65,6 +67,16 @@ def test_progress_is_shown_only_while_something_is_sent():
 
     assert sending == "a.mp4 25 %, 500.0 kB of 2.0 MB, 100.0 kB/s, 15 s left"
     assert story.progress is None
+
+
+@pytest.mark.parametrize(("eta_s", "shown"), [(0, "under 1 s"), (3, "3 s"), (15, "15 s")])
+def test_the_time_left_claims_no_more_than_the_agent_tells(eta_s, shown):
+    story = Story("")
+    current = {"name": "a.mp4", "length": 2_000_000, "acknowledged": 1_500_000, "in_flight": 0}
+
+    list(story.state(_state(current=current, rate_bytes_per_s=1_000_000, eta_s=eta_s)))
+
+    assert (story.progress or "").endswith(f", {shown} left")
 
 
 def test_a_document_of_another_shape_is_no_reason_to_stop():

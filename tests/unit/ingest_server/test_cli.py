@@ -227,7 +227,7 @@ def test_a_lost_database_is_one_sentence_for_each_command_and_restore_is_the_way
 
     assert code == EXIT_DONE
     assert "state.db.copy-1" in out
-    assert "1 published files, 4 unfinished uploads" in out
+    assert "1 published file, 4 unfinished uploads" in out
     assert "Tokens that were revoked since are valid again" in out
     assert operator.run("list")[0] == EXIT_DONE
     code, _, err = operator.run("restore")

@@ -12,6 +12,7 @@ from ingest_server.core import events
 from tests.support.console import Operator
 from tests.support.core_site import CoreSite, InThread, new_key
 from tests.support.in_process import server
+from upload_protocol.digests import Digest
 from upload_protocol.messages import CreateRequest
 
 DAY_S = 86400.0
@@ -62,6 +63,16 @@ def test_an_empty_file_is_shown_to_have_arrived_when_it_has_and_not_before(opera
 
     assert before[before.index("open") :][1:4] == ["0", "%", "0/0"]
     assert after[after.index("complete") :][1:4] == ["100", "%", "0/0"]
+
+
+def test_a_file_that_the_server_had_already_is_shown_as_all_there(operator, site):
+    data = b"twice"
+    site.upload(data)
+    site.clock.seconds += 1
+    site.complete(site.create("b.mp4", len(data), digest=Digest.of(data)), data)
+    row = operator.run("list")[1].splitlines()[2].split()
+
+    assert row[2:6] == ["b.mp4", "complete", "100", "%"]
 
 
 @pytest.mark.parametrize(
