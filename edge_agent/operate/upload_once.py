@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
-from edge_agent.base.errors import StaleRecordingError
+from edge_agent.base.errors import AgentError, StaleRecordingError
 from edge_agent.base.helper import only_helps
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
@@ -30,6 +30,7 @@ from edge_agent.operate.commands import Commands
 from edge_agent.operate.control_client import NotRunningError, ask
 from edge_agent.operate.upload_display import show
 from edge_agent.send.wiring import make_link_watch, make_sender, make_transport, make_way
+from edge_agent.store.orders import Orders
 from edge_agent.store.recordings import Store
 
 _JOIN_S = 3.0
@@ -67,6 +68,7 @@ def _alone(
         stack.enter_context(StateLock(settings.state_dir))
         store = Store.open(settings.state_dir / DATABASE, clock=clock, boot_id=boot_id)
         stack.callback(store.close)
+        _refuse_if_nobody_could_end_it(store.orders)
         folders = Folders(settings.watch)
         taken, refused = hand_over(store, paths, folders, now=now)
         yield {"refused": [{"path": one.path, "why": one.why} for one in refused]}
@@ -101,6 +103,23 @@ def _alone(
         desk = Commands(store, activity, dict, folders=folders, wake_watcher=runners[0].wake)
         yield from desk.follow([one.id for one in taken], threading.Event())
         _keep(store, ids)
+
+
+def _refuse_if_nobody_could_end_it(orders: Orders) -> None:
+    """Refuse to begin what a pause or a hold without an end keeps: while this runs, neither can be ended.
+
+    Raises:
+        AgentError: says what to run first.
+    """
+    paused, held = orders.paused(), orders.held()
+    if paused is not None and paused.for_s is None:
+        why, ends_it = "paused by a person", "resume"
+    elif held is not None and held.for_s is None:
+        why, ends_it = "held", "release"
+    else:
+        return
+    msg = f'nothing is sent: uploading is {why}. Run "edge-agent {ends_it}" first, then this command again'
+    raise AgentError(msg)
 
 
 def _settle(settler: StabilityCheck, now_s: float) -> float:

@@ -60,6 +60,25 @@ def test_upload_alone_sends_and_keeps_and_is_0_only_when_all_are_verified(agent,
     ]
 
 
+@pytest.mark.parametrize(
+    ("order", "way_out"), [(["pause"], "resume"), (["hold", "--reason", "armed"], "release")]
+)
+def test_upload_alone_says_what_to_run_where_nobody_could_end_what_keeps_it(
+    agent, server, tmp_path, order, way_out
+):
+    wanted = recording(tmp_path / f"{way_out}-first.mp4")
+    assert run(agent, *order).returncode == 0
+
+    kept = run(agent, "upload", "--now", wanted)
+    assert run(agent, way_out).returncode == 0
+    sent = run(agent, "upload", "--now", wanted)
+
+    assert kept.returncode == 1
+    assert f'Run "edge-agent {way_out}" first' in kept.stderr
+    assert sent.returncode == 0
+    assert wanted.name in {path.name for path in server.published_files()}
+
+
 def test_upload_beside_a_running_agent_hands_over_and_never_deletes(agent, server, tmp_path):
     agent.configure(retention={"delete": "after_verified"})
     start(agent)
