@@ -61,8 +61,8 @@ IN_WORDS: Mapping[ProblemCode, str] = MappingProxyType(
             " event, and the others go on"
         ),
         ProblemCode.DUPLICATE_ID: (
-            "another agent uses this device_id at the broker: give each device an id of its own (a copied"
-            " card has the same)"
+            "another agent uses this device_id at the broker or at the server: give each device an id of its"
+            " own (a copied card has the same)"
         ),
         ProblemCode.WATCH_LIMIT: (
             "the kernel watches no more folders, so new files are found later, by the scan: raise the limit"

@@ -47,7 +47,16 @@ class Intake:
             return self._answer(member, report)
 
     def _take(self, member: Member, report: Report, via: str, *, is_new_run: bool) -> None:
+        now_s = self.fleet.clock.now_s()
         if is_new_run:
+            if member.contest.follow(member.run_id, report.run_id, now_s):
+                log.warning(
+                    "fleet.two_agents",
+                    device_id=member.device,
+                    error="two agents report by this device_id and its credential: what is shown of it changes with"
+                    " each report, and their recordings lie in one folder",
+                    action="give each its own device_id and credential; a copied SD card has those of the first",
+                )
             member.run_id, member.through = report.run_id, 0
             member.lacks = set(WANTED)
         member.boot_id, member.seq = report.boot_id, report.seq
@@ -118,6 +127,7 @@ class Intake:
                 "want": want,
                 "through": member.through,
                 "run": self.fleet.run,
+                "contested": member.contest.is_on(self.fleet.clock.now_s()),
             }
         if standing is not None:
             answer["holds"] = {"epoch": standing.epoch, "through": standing.through}

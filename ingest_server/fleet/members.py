@@ -10,6 +10,7 @@ from typing import Any
 from ingest_server.fleet import presence as by_time
 from ingest_server.fleet import rows
 from ingest_server.fleet.comparing import NOTHING, Missing
+from ingest_server.fleet.contest import Contest
 from ingest_server.fleet.history import MINUTE_S, History, Sample
 from ingest_server.fleet.inflow import Inflow, TokenBucket
 from ingest_server.fleet.presence import NEVER, OFFLINE, ONLINE
@@ -42,6 +43,7 @@ class Member:
     next_s: float = 60.0
     boot_id: str = ""
     run_id: str = ""
+    contest: Contest = field(default_factory=Contest)
     seq: int = -1
     through: int = 0
     via: list[str] = field(default_factory=list)

@@ -89,6 +89,7 @@ def _reported() -> Schema:
         want=_list({"enum": ["info", "state", "files", "holds"]}),
         through=_WHOLE,
         run=_TEXT,
+        contested={"type": "boolean"},
         holds=_object(epoch=_TEXT, through=_WHOLE),
     )
 

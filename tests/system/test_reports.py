@@ -2,10 +2,11 @@
 
 import os
 import signal
+import time
 
 import pytest
 
-from tests.support.processes import DEVICE, wait_for
+from tests.support.processes import DEVICE, Agent, wait_for
 from tests.support.recordings import make_recording
 from tests.support.site import site
 from tests.support.steering import Operator
@@ -59,6 +60,32 @@ def test_every_event_arrives_once_and_in_order_though_the_server_is_killed(tmp_p
     assert seqs == sorted(set(seqs))
     assert len({one["id"] for one in told}) == len(told)
     assert "spool.dropped" not in {one["type"] for one in told}
+
+
+def test_two_agents_with_one_id_are_both_told_and_no_more_once_one_has_gone(tmp_path):
+    def problems(agent):
+        return agent.state_if_any().get("problems") or []
+
+    with site(tmp_path, reports=SOON) as here:
+        url, token = f"http://127.0.0.1:{here.server.port}", here.agent.token
+        copied = Agent(tmp_path / "copy", url=url, token=token, reports=SOON)
+        here.agent.start()
+        copied.start()
+        both = (here.agent, copied)
+
+        def say_so():
+            for one in both:  # who has nothing new reports seldom
+                (one.media / f"{time.monotonic_ns()}.mp4").write_bytes(os.urandom(1000))
+            return all("duplicate_id" in problems(one) for one in both)
+
+        try:
+            wait_for(say_so, "both say so", 60, every_s=0.5)
+        finally:
+            copied.stop()
+        here.agent.stop()
+        here.agent.start()  # a run of its own, which nobody takes turns with
+        wait_for(lambda: here.agent.state_if_any().get("state") == "idle", "it is up")
+        wait_for(lambda: "duplicate_id" not in problems(here.agent), "it is alone")
 
 
 @pytest.mark.nightly

@@ -39,6 +39,7 @@ class ReportAnswers:
             holds.hear(None if answer.holds is None else HoldsStanding(*answer.holds))
         if look.is_news:
             holds.changed()
+        self._parts.contested(answer.is_contested)
         if (
             "info" in answer.want
             and "info" not in look.parts

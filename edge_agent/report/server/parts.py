@@ -12,6 +12,7 @@ import structlog
 from edge_agent.base.activity import Activity
 from edge_agent.base.errors import ReportRefusedError, StoreError
 from edge_agent.base.helper import only_helps
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.core.report_pace import Doing
 from edge_agent.core.upload import PENDING, State
 from edge_agent.report import payloads
@@ -158,6 +159,11 @@ class ReportParts:
             self._said.clear()
             self._has_set_aside = self._carries_events
         return may_more or may_holds
+
+    def contested(self, is_contested: bool) -> None:
+        """Say whether the server sees two agents that report as this device."""
+        if self._activity.problem(ProblemCode.DUPLICATE_ID, is_contested, by=VIA) and is_contested:
+            log.error("report.contested", device_id=self._device_id)
 
     def refused(self, look: Look, error: ReportRefusedError) -> bool:
         """Find out what of *look* is refused, and leave that out; False: the report as such is."""

@@ -29,6 +29,8 @@ class ReportAnswer:
     """Number of the last event that it has; None: it says nothing of events."""
     holds: tuple[str, int] | None = None
     """Epoch and change up to which it knows what the device holds; None: it says nothing of that."""
+    is_contested: bool = False
+    """Another agent reports as this device."""
     run: str | None = None
     """Of the server's program, another one after each start; None: an older server, which does not say."""
 

@@ -122,6 +122,7 @@ def _answer(document: object) -> ReportAnswer:
         want=frozenset(one for one in _list(document, "want") if isinstance(one, str)),
         through=_number(document.get("through")),
         holds=None if document.get("holds") is None else _standing(document["holds"]),
+        is_contested=document.get("contested") is True,
         run=_run(document.get("run")),
     )
 

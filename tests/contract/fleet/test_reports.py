@@ -46,6 +46,19 @@ def test_a_new_run_begins_to_count_anew(site):
     assert site.rows()["drone-1"]["state"] == "paused"
 
 
+def test_two_agents_that_report_as_one_device_are_both_told(site):
+    told = [
+        site.report(seq=seq, run_id=run)["contested"]
+        for seq in range(1, 5)
+        for run in ("one", "other")
+    ]
+    alone = [site.report(seq=seq, run_id=f"run-{seq}")["contested"] for seq in range(1, 9)]
+
+    # One late report of a run that has ended is no proof, and a device that starts all the time neither.
+    assert told == [False] * 4 + [True] * 4
+    assert alone == [False] * 8
+
+
 def test_a_report_without_a_state_keeps_the_last_one(site):
     site.report(seq=1, state=state(state="paused"))
 
