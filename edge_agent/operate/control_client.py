@@ -47,7 +47,8 @@ def ask(path: Path, request: Mapping[str, Any], *, timeout_s: float = 15.0) -> I
             with short_name(path) as name:
                 client.connect(name)
         except (FileNotFoundError, ConnectionRefusedError):
-            raise NotRunningError("no agent is running") from None
+            msg = f"no agent listens at {path}: start it, or see that this is its socket"
+            raise NotRunningError(msg) from None
         except OSError as error:
             msg = f"the agent at {path} cannot be asked: {error.strerror}"
             if isinstance(error, PermissionError):

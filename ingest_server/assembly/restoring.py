@@ -44,8 +44,8 @@ def restore(data_dir: Path, source: Path | None, *, begins_empty: bool) -> tuple
     try:
         _refuse_sound(path)
         if begins_empty:
-            _put_aside(path)
-            return SqliteState.open(path), "nothing: it is new"
+            aside = _put_aside(path)
+            return SqliteState.open(path), f"nothing: it is new{_kept(aside)}"
         if source is None and _has_gone_back(path) and Copies(path).know_less():
             _keep_log(path)
             forget(path)
@@ -60,10 +60,10 @@ def restore(data_dir: Path, source: Path | None, *, begins_empty: bool) -> tuple
                 if source is not None:
                     raise ServerError(f"{copy} cannot be used: {error}") from error
                 continue
-            _put_aside(path)
+            aside = _put_aside(path)
             unfinished.rename(path)
             sync_folder(data_dir)
-            return SqliteState.open(path), str(copy)
+            return SqliteState.open(path), f"{copy}{_kept(aside)}"
     finally:
         holding.close()
     raise ServerError(
@@ -107,8 +107,12 @@ def _refuse_sound(path: Path) -> None:
     )
 
 
-def _put_aside(path: Path) -> None:
-    """Keep what is in the way under a name of its own; durable on return.
+def _kept(aside: Path | None) -> str:
+    return "" if aside is None else f". What was there before is {aside} now"
+
+
+def _put_aside(path: Path) -> Path | None:
+    """Keep what is in the way under a name of its own, which is returned; durable on return. None: nothing was.
 
     What belongs to the old database would spoil a copy: it is out of the way before that comes.
     """
@@ -117,6 +121,8 @@ def _put_aside(path: Path) -> None:
         with suppress(FileNotFoundError):
             path.with_name(f"{path.name}{end}").rename(_aside(path, number, end))
     sync_folder(path.parent)
+    aside = _aside(path, number, "")
+    return aside if aside.exists() else None
 
 
 def _next_aside(path: Path) -> int:

@@ -45,7 +45,7 @@ def test_after_a_lost_database_nothing_begins_anew_and_devices_go_on_from_the_co
     finally:
         server.close()
 
-    assert "1 unfinished uploads" in told
+    assert "1 unfinished upload," in told
     assert (status, document["received"]) == (200, [[0, 5]])
     assert completed == 200
 

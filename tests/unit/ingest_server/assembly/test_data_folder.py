@@ -98,7 +98,7 @@ def test_the_newest_copy_takes_its_place_and_what_was_there_is_kept(folder, faul
     state, origin = restore(folder, None, begins_empty=False)
     state.close()
 
-    assert origin == str(folder / "state.db.copy-1")
+    assert origin.startswith(str(folder / "state.db.copy-1"))
     assert names(folder) == ["first.mp4"]
     if damaged is not None:
         assert (folder / "state.db.damaged-1").read_bytes() == damaged

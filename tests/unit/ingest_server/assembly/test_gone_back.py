@@ -133,7 +133,7 @@ def test_a_copy_that_knows_more_takes_its_place(tmp_path):
     state, origin = restore(folder, None, begins_empty=False)
     state.close()
 
-    assert origin == str(folder / "state.db.copy-1")
+    assert origin.startswith(str(folder / "state.db.copy-1"))
     assert names(folder) == ["first.mp4"]
     assert (folder / "state.db.damaged-1").exists()
 
@@ -146,7 +146,7 @@ def test_an_older_one_gives_way_to_a_copy_that_is_named(folder):
     state, origin = restore(folder, folder / "own.db", begins_empty=False)
     state.close()
 
-    assert origin == str(folder / "own.db")
+    assert origin.startswith(str(folder / "own.db"))
     assert names(folder) == ["first.mp4"]
 
 
