@@ -23,8 +23,8 @@ SEAMS = {
     "options of a socket": "edge_agent.net.socket_options:_tried",
     "leases": "edge_agent.media.lease:_take",
     "systemd": "edge_host.systemd:socket",
-    "MQTT": "edge_agent.report.packet_limit:LimitedClient.connect",
-    "the library of MQTT": "edge_agent.report.packet_limit:LimitedClient.__init__",
+    "MQTT": "edge_agent.report.broker.packet_limit:LimitedClient.connect",
+    "the library of MQTT": "edge_agent.report.broker.packet_limit:LimitedClient.__init__",
     "names that are known": "edge_agent.net.resolver:Resolver.known",
     "whether a link is metered": "edge_agent.net.network_manager:_ask",
     "the kernel's word on the clock": "edge_agent.base.clock:is_believed_by_kernel",
@@ -34,8 +34,8 @@ SEAMS = {
     "the disk's space": "edge_agent.media.disk_space:DiskSpace._ask",
     "memory": "edge_agent.memory:_malloc_trim",
     "the state document": "edge_agent.report.state_document:StateDocuments.__call__",
-    "reports to the server": "edge_agent.report.server_reports:ServerReports.step",
-    "the reporter": "edge_agent.report.reporter:Reporter.step",
+    "reports to the server": "edge_agent.report.server.reports:ServerReports.step",
+    "the reporter": "edge_agent.report.broker.reporter:Reporter.step",
     "the status line": "edge_agent.rounds:status_line",
 }
 

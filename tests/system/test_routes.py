@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from ingest_server import cli
@@ -128,7 +129,11 @@ def run(field, capsys, *words, rules=()):
     config = field.folder / "commands.toml"
     config.write_text(toml({"server": server, "route": list(rules), "storage": storage}))
     capsys.readouterr()
-    code = cli.main([*words, "--config", str(config)])
+    kept = structlog.get_config()
+    try:
+        code = cli.main([*words, "--config", str(config)])
+    finally:
+        structlog.configure(**kept)  # a command decides where its process logs to
     return code, capsys.readouterr().out.splitlines()
 
 
