@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from edge_host.clock import Clock
+from edge_host.clock import Clock, SystemClock
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import ServerError
 from ingest_server.fleet.figures import figures
@@ -67,4 +67,5 @@ def listener_of(
             fleet=lambda: figures(fleet),
         )
     )
-    return MetricsListener(parse_address(config.metrics.listen), metrics, readiness)
+    address = parse_address(config.metrics.listen)
+    return MetricsListener(address, metrics, readiness, SystemClock().now_s)

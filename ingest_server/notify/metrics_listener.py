@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -33,6 +34,8 @@ log = structlog.get_logger()
 TIMEOUT_S = 5.0
 POLL_S = 0.1
 """How soon it notices a stop."""
+MOST_AT_ONCE = 32
+"""Requests; whoever comes beyond that is hung up on."""
 ACCEPT_PAUSE_S = 0.2
 
 
@@ -40,8 +43,14 @@ class MetricsListener:
     """Serves `/metrics`, `/readyz` and `/version` from `start` to `stop`."""
 
     def __init__(
-        self, address: ListenAddress, metrics: Metrics, readiness: Callable[[], list[str]]
+        self,
+        address: ListenAddress,
+        metrics: Metrics,
+        readiness: Callable[[], list[str]],
+        now_s: Callable[[], float],
     ) -> None:
+        """*now_s*: by a clock that never goes back."""
+        self._now_s = now_s
         self._wanted = address
         self._metrics = metrics
         self._readiness = readiness
@@ -64,7 +73,7 @@ class MetricsListener:
             ServerError: the address cannot be had.
         """
         try:
-            self._http = _Server(self._wanted, self._answer)
+            self._http = _Server(self._wanted, self._answer, self._now_s)
         except OSError as error:
             sentence = str(ListenError(self._wanted, error))
             raise ServerError(sentence.replace("[server] listen", "[metrics] listen")) from error
@@ -109,9 +118,13 @@ class _Server(ThreadingMixIn, TCPServer):
     block_on_close = False  # a scraper that stalls must not hold the stop up
     allow_reuse_address = True
 
-    def __init__(self, address: ListenAddress, answer: Answer) -> None:
+    def __init__(self, address: ListenAddress, answer: Answer, now_s: Callable[[], float]) -> None:
         self.answer = answer
+        self._now_s = now_s
         self.stopping = threading.Event()
+        self._asking: dict[Any, float] = {}
+        """Who has not said yet what is wanted, and since when."""
+        self._open = threading.BoundedSemaphore(MOST_AT_ONCE)
         if address.path:
             remove_stale_socket(Path(address.path))
             self.address_family = socket.AF_UNIX
@@ -134,6 +147,36 @@ class _Server(ThreadingMixIn, TCPServer):
             self.stopping.wait(ACCEPT_PAUSE_S)
             raise
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._open.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        self._asking[request] = self._now_s()
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread to be had
+            self.has_asked(request)
+            self._open.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.has_asked(request)
+            self._open.release()
+
+    def has_asked(self, request: Any) -> None:
+        self._asking.pop(request, None)
+
+    def service_actions(self) -> None:
+        """End who takes too long over a head, however often a byte of it comes."""
+        now_s = self._now_s()
+        for request, since_s in list(self._asking.items()):
+            if now_s - since_s > TIMEOUT_S:
+                with suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
+
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 # its signature
         log.warning("metrics.failed", error=repr(sys.exception()))
 
@@ -145,6 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if not isinstance(self.server, _Server):
             raise TypeError(type(self.server).__name__)
+        self.server.has_asked(self.request)
         path = self.path.partition("?")[0]
         status, kind, content = self.server.answer(path, self.headers.get("Accept", ""))
         self.send_response(status)

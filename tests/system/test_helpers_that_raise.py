@@ -30,7 +30,7 @@ SEAMS = {
     "the kernel's word on the clock": "edge_agent.base.clock:is_believed_by_kernel",
     "the route": "edge_agent.net.route:_ask",
     "what knocks": "edge_agent.net.knock:Knock.start_over",
-    "facts of a recording": "edge_agent.media.facts:Window.at",
+    "facts of a recording": "edge_agent.media.facts:ReadWindow.at",
     "the disk's space": "edge_agent.media.disk_space:DiskSpace._ask",
     "memory": "edge_agent.memory:_malloc_trim",
     "the state document": "edge_agent.report.state_document:StateDocuments.__call__",

@@ -1,5 +1,6 @@
 """The private listener shows figures, readiness and version to who may ask, and holds up nobody."""
 
+import contextlib
 import errno
 import json
 import socket
@@ -13,10 +14,15 @@ import pytest
 from edge_host.clock import SystemClock
 from ingest_server.core.errors import ServerError
 from ingest_server.front.address import ListenAddress, parse_address
+from ingest_server.notify import metrics_listener
 from ingest_server.notify.metrics import Metrics
-from ingest_server.notify.metrics_listener import ACCEPT_PAUSE_S, MetricsListener
+from ingest_server.notify.metrics_listener import (
+    ACCEPT_PAUSE_S,
+    MOST_AT_ONCE,
+    MetricsListener,
+)
 from tests.support.figures import Figures, ask, create, running
-from tests.support.processes import SERVER
+from tests.support.processes import SERVER, wait_for
 from tests.support.raw_http import Peer
 
 
@@ -113,13 +119,41 @@ def test_a_private_listener_that_cannot_be_had_is_one_sentence_and_no_server(tmp
 
 
 def test_a_scraper_that_says_nothing_holds_up_neither_others_nor_the_stop(metrics):
-    listener = MetricsListener(ListenAddress("127.0.0.1", 0), metrics, list)
+    listener = MetricsListener(ListenAddress("127.0.0.1", 0), metrics, list, SystemClock().now_s)
     listener.start()
     with Peer(listener.address) as silent:
         silent.send(b"GET /met")
 
         assert ask(listener.address, "/readyz")[0] == 200
         listener.stop()
+
+
+def test_however_many_say_what_they_want_a_byte_at_a_time_they_take_neither_all_threads_nor_forever(
+    metrics, monkeypatch
+):
+    monkeypatch.setattr(metrics_listener, "TIMEOUT_S", 1.0)
+    listener = MetricsListener(ListenAddress("127.0.0.1", 0), metrics, list, SystemClock().now_s)
+    before = threading.active_count()
+    listener.start()
+    with contextlib.ExitStack() as closing:
+        peers = [closing.enter_context(Peer(listener.address)) for _ in range(2 * MOST_AT_ONCE)]
+        most, byte = 0, b"GET /metrics HTTP/1.1\r\nX-Slow: "
+
+        def all_are_gone():
+            nonlocal most, byte
+            most = max(most, threading.active_count() - before)
+            for one in peers:
+                with contextlib.suppress(OSError):
+                    one.send(byte)
+            byte = b"a"
+            return all(one.is_closed_by_server() for one in peers)
+
+        wait_for(all_are_gone, "all are hung up on")
+        answer = ask(listener.address, "/readyz")[0]
+        listener.stop()
+
+    assert most <= MOST_AT_ONCE + 1
+    assert answer == 200
 
 
 class Paused(threading.Event):
@@ -135,7 +169,7 @@ class Paused(threading.Event):
 
 
 def test_the_private_listener_rests_while_it_has_no_descriptor_for_who_knocks(metrics, monkeypatch):
-    listener = MetricsListener(parse_address("127.0.0.1:0"), metrics, list)
+    listener = MetricsListener(parse_address("127.0.0.1:0"), metrics, list, SystemClock().now_s)
     listener.start()
     assert listener._http is not None
     pausing = listener._http.stopping = Paused()
