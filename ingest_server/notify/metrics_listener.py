@@ -115,6 +115,7 @@ class _Server(ThreadingMixIn, TCPServer):
     """A listener on a TCP address or a Unix socket."""
 
     daemon_threads = True
+    request_queue_size = MOST_AT_ONCE
     block_on_close = False  # a scraper that stalls must not hold the stop up
     allow_reuse_address = True
 
