@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import json
+import select
 import socket
 import socketserver
 import subprocess
@@ -130,10 +131,10 @@ def test_a_scraper_that_says_nothing_holds_up_neither_others_nor_the_stop(metric
 
 def has_ended(connection):
     """Whether the other side has, at this moment."""
-    try:
-        return connection.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == b""
-    except BlockingIOError:
+    if not select.select([connection], [], [], 0.0)[0]:
         return False
+    try:
+        return connection.recv(1, socket.MSG_PEEK) == b""
     except OSError:
         return True
 
