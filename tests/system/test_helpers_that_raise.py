@@ -39,8 +39,17 @@ SEAMS = {
     "the status line": "edge_agent.rounds:status_line",
 }
 
+ENDED_IT = {"news of the link", "options of a socket", "systemd", "the route"}
+"""These have ended an agent before: they are tried each time."""
 
-@pytest.mark.parametrize("seam", SEAMS.values(), ids=SEAMS)
+
+@pytest.mark.parametrize(
+    "seam",
+    [
+        pytest.param(seam, id=what, marks=() if what in ENDED_IT else pytest.mark.nightly)
+        for what, seam in SEAMS.items()
+    ],
+)
 def test_a_recording_arrives_whatever_only_helps_raises(seam, tmp_path):
     raised = tmp_path / "raised"
     tables: dict[str, Any] = {
