@@ -5,6 +5,7 @@ import inspect
 import socket
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from cheroot import connections, wsgi
@@ -12,6 +13,8 @@ from cheroot import server as cheroot_server
 
 from ingest_server.front import cheroot_parts, connection, http_server, request
 from ingest_server.front.head_reader import HeadReader
+from ingest_server.front.held import HeldAnswers
+from tests.support.processes import wait_for
 
 OF_CONNECTIONS = {"_expire", "_from_server_socket", "_remove_invalid_sockets", "_run"}
 OF_A_MANAGER = {"_selector", "_stop_requested"}
@@ -95,13 +98,17 @@ def test_a_connection_that_comes_to_be_parked_behind_a_stop_is_no_fault_of_its_t
 def test_a_stop_is_noticed_at_once_and_not_with_the_next_look(server):
     server.now_s = time.monotonic
     cheroot_parts.Server.park_connections(server)
+    server.held = HeldAnswers(0.0, lambda _: None, time.monotonic)
+    server.queues = SimpleNamespace(look=bool)
+    failed: list[str] = []
+    server.error_log = lambda message, *_, **__: failed.append(message)
     server.expiration_interval = 3600
     serving = threading.Thread(target=server.serve, daemon=True)
     serving.start()
-    while server._connections.at_rest.is_set():
-        pass
+    wait_for(lambda: not server._connections.at_rest.is_set(), "it serves", every_s=0.001)
 
     server.stop()
 
     serving.join()
     assert server._connections.at_rest.is_set()
+    assert failed == []
