@@ -117,7 +117,7 @@ class MissingFiles:
             return
         path = printable(recording.path)
         if recording.origin == "watch" and self._rings.has_overwritten(recording):
-            self._store.advance_all([overwritten(recording)])
+            self._store.move(overwritten(recording))
             log.info("upload.overwritten", recording_id=recording.id, path=path)
             return
         self._store.advance(

@@ -120,7 +120,7 @@ class Reconciler:
             if self._is_overwritten(before, found.identity):
                 self._settler.forget(before.path)
                 self._activity.wait(before.id, None)
-                self._store.advance_all([overwritten(before, is_rewritten=True)])
+                self._store.move(overwritten(before, is_rewritten=True))
                 log.info("upload.overwritten", recording_id=before.id, path=printable(before.path))
                 return False
             return not self._start_over(before, Event.SOURCE_CHANGED, found, now_s)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import structlog
 
 from edge_agent.base.activity import Activity
+from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.upload import State
@@ -52,8 +53,11 @@ class ReplacedFiles:
             return False
         if not self._is_anothers(recording, identity):
             return False
+        try:
+            self._store.move(overwritten(recording, is_rewritten=True))
+        except StaleRecordingError:  # whoever moved it this instant has seen to it
+            return False
         self._activity.wait(recording.id, None)
-        self._store.advance_all([overwritten(recording, is_rewritten=True)])
         path = printable(recording.path)
         log.warning("upload.overwritten", recording_id=recording.id, path=path, detail=_LOST)
         return True

@@ -163,7 +163,7 @@ class FailurePolicy:
         is_gone = recording.problem == SOURCE_DELETED  # and what was open of it is so no more
         if not is_gone and not Rings().has_rewritten(recording, now, LeaseProbe()):
             return False
-        self._store.advance_all([overwritten(recording, is_rewritten=True)])
+        self._store.move(overwritten(recording, is_rewritten=True))
         log.info("upload.overwritten", recording_id=recording.id, path=printable(recording.path))
         self._let_go(recording)
         return True

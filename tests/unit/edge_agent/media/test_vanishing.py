@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from edge_agent.core.upload import TRANSITIONS, Event, State
 from edge_agent.media.identity import identity_at
+from edge_agent.media.rings import Rings
 from tests.support.rim import sent
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
@@ -71,6 +73,27 @@ def ring(folder, *names: str) -> list[Path]:
         os.utime(path, (1000 + age, 1000 + age))
     folder.settle()
     return paths
+
+
+def test_what_another_worker_moves_while_it_is_judged_is_not_said_to_be_overwritten(
+    folder, monkeypatch
+):
+    first, *_ = ring(folder, "seg_1.mp4", "seg_2.mp4", "seg_3.mp4")
+    judge, others = Rings.has_overwritten, [Event.UPLOAD_CREATED]
+
+    def meanwhile(rings, recording):
+        while others:
+            folder.store.advance(recording, others.pop(), upload_id="a" * 32)
+        return judge(rings, recording)
+
+    monkeypatch.setattr(Rings, "has_overwritten", meanwhile)
+    first.unlink()
+    with capture_logs() as logs:
+        folder.settle()
+
+    assert folder.states()["seg_1.mp4"] is State.OVERWRITTEN  # at the next look
+    assert [one["event"] for one in logs].count("upload.overwritten") == 1
+    assert folder.store.notes.totals().files_overwritten == 1
 
 
 def test_the_oldest_of_a_series_that_goes_on_was_overwritten_and_is_counted_as_no_failure(folder):
