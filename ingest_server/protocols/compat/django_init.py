@@ -174,7 +174,11 @@ class _Chunks:
                 text = f"A chunk from {chunk.offset} on has at most {limit} bytes"
                 raise DialectAnswer(400, {"message": text}) from refused
             if refused.code == "not-open":
-                return self._open(req, chunk)
+                found = self._open(req, chunk)
+                if found.state is State.OPEN:  # again: this chunk is not in it
+                    busy = "the upload was being finished, and is open again"
+                    raise Refused("server-busy", busy, retry_after_s=1) from refused
+                return found
             raise
         if length == 0 and not checksum.fits(b""):
             self._retry_or_fail(record)

@@ -4,8 +4,9 @@ import hashlib
 
 import pytest
 
+from ingest_server.core.errors import Refused
 from ingest_server.protocols.compat.chunk_chain import SO_FAR, TRIES
-from ingest_server.protocols.compat.dialect import CompatSettings
+from ingest_server.protocols.compat.dialect import CompatSettings, DialectUploads
 from ingest_server.uploads.records import Notes, Records
 from tests.support.compat_site import (
     compat_site,
@@ -201,6 +202,26 @@ def test_a_lost_last_answer_is_repeated(wsgi):
     assert (again.status_code, again.json()) == (200, first)
     assert other.status_code == 400
     assert len(wsgi.published()) == 1
+
+
+def test_a_chunk_that_met_a_finish_which_came_to_nothing_is_not_taken_for_received(
+    wsgi, monkeypatch
+):
+    unique_id = begin(wsgi.client)["unique_id"]
+    take_all, refusals = DialectUploads.take_all, [Refused("not-open", "it is being verified")]
+
+    def take(uploads, *where, **how):
+        while refusals:
+            raise refusals.pop()
+        return take_all(uploads, *where, **how)
+
+    monkeypatch.setattr(DialectUploads, "take_all", take)
+
+    refused = send(wsgi.client, unique_id, 0)
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "server-busy")
+    assert send_all(wsgi.client, unique_id)["status"] == "SUCCESSFUL"
+    assert wsgi.only_published() == DATA
 
 
 def test_a_chunk_sent_again_replaces_the_first(wsgi):
