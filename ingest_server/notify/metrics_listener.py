@@ -126,6 +126,7 @@ class _Server(ThreadingMixIn, TCPServer):
         self._asking: dict[Any, float] = {}
         """Who has not said yet what is wanted, and since when."""
         self._open = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self._is_full = False
         if address.path:
             remove_stale_socket(Path(address.path))
             self.address_family = socket.AF_UNIX
@@ -150,8 +151,16 @@ class _Server(ThreadingMixIn, TCPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._open.acquire(blocking=False):
+            if not self._is_full:
+                log.warning(
+                    "metrics.crowded",
+                    error=f"{MOST_AT_ONCE} connections are open, and more are hung up on",
+                    action="see who keeps connections to [metrics] listen; each ends by itself within seconds",
+                )
+            self._is_full = True
             self.shutdown_request(request)
             return
+        self._is_full = False
         self._asking[request] = self._now_s()
         try:
             super().process_request(request, client_address)

@@ -11,6 +11,7 @@ import threading
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from edge_host.clock import SystemClock
 from ingest_server.core.errors import ServerError
@@ -146,7 +147,7 @@ def test_however_many_say_what_they_want_a_byte_at_a_time_they_take_neither_all_
     listener = MetricsListener(ListenAddress("127.0.0.1", 0), metrics, list, SystemClock().now_s)
     before = threading.active_count()
     listener.start()
-    with contextlib.ExitStack() as closing:
+    with contextlib.ExitStack() as closing, capture_logs() as logs:
         peers = [closing.enter_context(Peer(listener.address)) for _ in range(2 * MOST_AT_ONCE)]
         most, byte = 0, b"GET /metrics HTTP/1.1\r\nX-Slow: "
 
@@ -164,6 +165,7 @@ def test_however_many_say_what_they_want_a_byte_at_a_time_they_take_neither_all_
         listener.stop()
 
     assert most <= MOST_AT_ONCE + 1
+    assert 1 <= [one["event"] for one in logs].count("metrics.crowded") < MOST_AT_ONCE
     assert answer == 200
 
 
