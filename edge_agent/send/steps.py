@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from edge_agent.base.errors import TransportError
+from edge_agent.base.errors import SourceUnreadableError, TransportError
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.core.plan import MIB, differing
 from edge_agent.core.recording import Recording
@@ -158,8 +158,14 @@ class UploadSteps:
         length = recording.identity.length
         digest = progress.digest
         if digest.upto < length:
-            with self._lock.opened():
-                digest.catch_up(source, min(length, digest.upto + _READ_PER_STEP))
+            try:
+                with self._lock.opened():
+                    digest.catch_up(source, min(length, digest.upto + _READ_PER_STEP))
+            except SourceUnreadableError:
+                if not progress.must_ask:
+                    raise
+                progress.must_ask = False  # to ask only spares bytes: what can be read is sent
+                return
             source.check(recording.identity)
         if digest.upto < length or progress.must_ask:
             return

@@ -39,10 +39,19 @@ def published_once(here: Site, wanted: dict[str, str]) -> bool:
     return here.published_digests() == wanted
 
 
-def test_a_read_error_in_mid_file_holds_up_that_file_alone_and_says_so_until_it_is_mended(tmp_path):
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param("whole.mp4", id="it is hashed first, since the server has one of its length"),
+        pytest.param("bad.mp4", id="it is the first", marks=pytest.mark.nightly),
+    ],
+)
+def test_a_read_error_in_mid_file_holds_up_that_file_alone_and_says_so_until_it_is_mended(
+    tmp_path, first
+):
     with (
         card(tmp_path / "device" / "media") as broken,
-        site(tmp_path, retention=LETTING_GO) as here,
+        site(tmp_path, retention=LETTING_GO, priority=[{"match": first, "value": 10}]) as here,
     ):
         media = here.agent.media
         wanted = {"whole.mp4": record(media, "whole.mp4"), "bad.mp4": record(media, "bad.mp4")}
