@@ -52,8 +52,8 @@ run-scale: $(STAMP) ## three servers over PostgreSQL and an S3 store, behind HAP
 demo: $(RUN) ## record a short video into ./media (in a second terminal)
 	@$(BIN)/python -m demo.record $(ARGS)
 
-.PHONY: cut mend
-cut mend: $(RUN) ## cut the running demo's link, and mend it (or press c and m where it runs)
+.PHONY: cut mend kill
+cut mend kill: $(RUN) ## cut and mend the running demo's link, kill its server (or press c, m, k where it runs)
 	@$(BIN)/python -m demo.steer $@
 
 test: $(STAMP) ## all tests, about twenty minutes

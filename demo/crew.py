@@ -141,6 +141,14 @@ class Crew:
         for member in self._members:
             yield from member.look(now_s)
 
+    def kill(self, name: str) -> bool:
+        """End that one without a warning, as a power cut does; return whether it ran."""
+        for member in self._members:
+            if member.name == name and member.child is not None:
+                member.child.kill()
+                return True
+        return False
+
     def stop(self) -> list[str]:
         """Stop all, the last one started first; return the names of those that had to be killed."""
         running = [

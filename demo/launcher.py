@@ -30,7 +30,7 @@ _AGENT = (sys.executable, "-m", "edge_agent")
 _SERVER = (sys.executable, "-m", "ingest_server")
 
 _STEP_S = 0.1
-_KEYS = {"c": "cut", "m": "mend"}
+_KEYS = {"c": "cut", "m": "mend", "k": "kill"}
 # Since Ctrl-C: less than the ten seconds that a person is asked to wait at most.
 _AGENT_STOP_S, _SERVER_STOP_S, _BROKER_STOP_S = 5.5, 9.0, 9.5
 
@@ -40,7 +40,7 @@ class Launcher:
 
     Args:
         is_stopped: polled at least every tenth of a second; True ends the run.
-        wishes: words of whoever steers from outside, as they come: ``cut``, ``mend``.
+        wishes: words of whoever steers from outside, as they come: ``cut``, ``mend``, ``kill``.
     """
 
     def __init__(
@@ -142,9 +142,13 @@ class Launcher:
         say(f"  full logs              {layout.logs}")
         say()
         say("  In a second terminal:  make demo   (records ten seconds of video)")
-        press = "press c, or make cut" if keys.are_read else "make cut"
-        mend = "press m, or make mend" if keys.are_read else "make mend"
-        say(f"  While it is sent:      {press}   (breaks the link);  {mend}")
+        or_press = ("press {}, or " if keys.are_read else "").format
+        say(
+            f"  While it is sent:      {or_press('c')}make cut   (breaks the link);  {or_press('m')}make mend"
+        )
+        say(
+            f"                         {or_press('k')}make kill  (ends the server without a warning)"
+        )
         say("  Ctrl-C here stops everything.")
         say()
 
@@ -193,6 +197,9 @@ class Launcher:
             elif wish == "mend" and link.is_cut:
                 link.mend()
                 self._screen.tell(Line("mended", "the link carries again; the agent finds out"))
+            elif wish == "kill":
+                if not self._crew.kill("server"):
+                    self._screen.tell(Line(wish, "nothing to do: the server does not run"))
             else:
                 state = "cut" if link.is_cut else "not cut"
                 self._screen.tell(Line(wish, f"nothing to do: the link is {state}"))

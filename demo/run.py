@@ -1,4 +1,4 @@
-"""What ``python -m demo`` is asked for, and how it is told to end, to cut and to mend."""
+"""What ``python -m demo`` is asked for, and how it is told to end, and to break and mend what runs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 from queue import SimpleQueue
-from signal import SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, signal
+from signal import SIGHUP, SIGINT, SIGRTMIN, SIGTERM, SIGUSR1, SIGUSR2, signal
 from types import FrameType
 
-STEERING = {"cut": SIGUSR1, "mend": SIGUSR2}
+STEERING = {"cut": SIGUSR1, "mend": SIGUSR2, "kill": SIGRTMIN}
 """What `demo.steer` sends, from another terminal."""
 
 

@@ -1,4 +1,4 @@
-"""``python -m demo.steer cut | mend``: cut or mend the link of the demo that runs in this folder."""
+"""``python -m demo.steer cut | mend | kill``: break or mend something of the demo that runs in this folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from demo.run import STEERING
 def main(arguments: list[str] | None = None) -> int:
     """Tell the launcher; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m demo.steer", description="Cut or mend the link of the running demo."
+        prog="python -m demo.steer",
+        description="Cut or mend the link of the running demo, or kill its server.",
     )
     parser.add_argument("what", choices=sorted(STEERING))
     parser.add_argument("--var", type=Path, default=Path("var"), help="its data (default: ./var)")

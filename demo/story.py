@@ -75,6 +75,8 @@ class Break:
         self._is_mended = True
         self._was_noticed = False
         self._last: tuple[object, int, int] | None = None
+        self.taken_over: object = None
+        """The file that an agent goes on with which was started after another had begun it."""
 
     def begin(self) -> None:
         """Something was interrupted; whether the agent notices is seen later."""
@@ -104,6 +106,8 @@ class Break:
         is_anew = seq < last[2]  # an agent that was started again counts from 1
         if not (self._was_noticed or is_anew or held > last[1]):
             return None  # it does not know yet
+        if is_anew:
+            self.taken_over = self._last[0]
         self._is_open = self._was_noticed = False
         if last[0] != self._last[0] or not held:
             return None
@@ -172,7 +176,9 @@ class Story:
 
     def _completed(self, name: str, data: Mapping[str, Any]) -> Iterator[Line]:
         facts = []
-        if isinstance(data.get("duration_s"), int | float):
+        taken_over = self._break.taken_over  # of that one the agent knows its own part alone
+        is_timed = taken_over is None or taken_over != data.get("file_id")
+        if is_timed and isinstance(data.get("duration_s"), int | float):
             facts.append(f"in {duration(data['duration_s'])}")
         if data.get("bytes_resent"):
             facts.append(f"{size(data['bytes_resent'])} sent twice")

@@ -230,17 +230,21 @@ def slow(tmp_path):
     one.close()
 
 
-@pytest.mark.parametrize("program", ["ingest_server", "edge_agent"])
+@pytest.mark.parametrize("program", ["server", "agent"])
 def test_what_is_killed_in_mid_upload_is_started_again_and_the_upload_goes_on(slow, program):
     recording = make_recording(slow.media / "flight.mp4", seconds=5)
     _sending(slow, recording)
 
-    os.kill(_named(slow, program.encode()), signal.SIGKILL)
+    if program == "server":
+        assert _steer(slow, "kill").returncode == 0
+    else:
+        os.kill(_named(slow, b"edge_agent"), signal.SIGKILL)
     slow.wait_for_text("  verified  ")
 
     told = [verb for verb in _verbs(slow) if verb in {"gone", "back", "goes on", "verified"}]
     assert told == ["gone", "back", "goes on", "verified"]
     assert re.search(r"goes on    flight.mp4 at \d+ %: what the server holds", slow.text)
+    assert bool(re.search(r"verified   flight.mp4 in ", slow.text)) == (program == "server")
     slow.wait_for_text("  published  ")
     _is_whole(slow, recording)
 

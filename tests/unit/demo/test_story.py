@@ -170,3 +170,17 @@ def test_what_is_not_sent_is_said_once_with_its_name_and_why():
         Line("ignored", "a.iso: no pattern of [watch] patterns fits"),
         Line("ignored", "4 files in all: no pattern of [watch] patterns fits"),
     ]
+
+
+@pytest.mark.parametrize(("seq_after", "timed"), [(1, ""), (4, " in 1.7 s,")])
+def test_of_a_recording_that_another_agent_began_no_time_is_told(seq_after, timed):
+    story = Story("")
+    _told(story, _sending(500, seq=3))
+    story.interrupted()
+    story.mended()
+    _told(story, _sending(550, seq=seq_after))
+
+    completed = _event("file.completed", file_id="1", name="a.mp4", duration_s=1.7)
+    told = [line.text for line in story.event(completed)]
+
+    assert told == [f"a.mp4{timed} SHA-256 verified by the server"]
