@@ -67,6 +67,10 @@ PROGRAM = Program(
     # Else a line of the log stands in what a command prints for programs: a token, or JSON.
     prepare=partial(logs.configure, level="warning", form="console"),
 )
+_BEGINS = (
+    "this folder was not there: the server begins without uploads and without tokens. If it has run before, "
+    "its data is elsewhere: look at [server] data_dir"
+)
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 SIGNALS = STOP_SIGNALS | {signal.SIGHUP}
 
@@ -138,7 +142,8 @@ def _run(options: argparse.Namespace) -> int:
         log.info("config.defaults", path=str(DEFAULT_PATH), error="no such file; built-in defaults")
     _raise_descriptor_limit()
     notifier = Notifier.from_environ(os.environ, pid=os.getpid())
-    make_folder(config.server.data_dir)
+    if make_folder(config.server.data_dir):
+        log.warning("data_dir.new", path=str(config.server.data_dir), detail=_BEGINS)
     with opening(STOP_SIGNALS):
         server = IngestServer(config)
         server.start()

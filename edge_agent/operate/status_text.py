@@ -55,7 +55,10 @@ def _head(answer: Mapping[str, Any], device_id: str) -> list[str]:
     document = answer["state"]
     lines = [f"{device_id}: {status_line(document)}"]
     if not answer["running"]:
-        lines = ["The agent is not running. This is what it knew when it stopped:"]
+        lines = [
+            "The agent is not running. To start it: systemctl start edge-agent, or edge-agent run."
+            " This is what it knew when it stopped:"
+        ]
     queue, totals = document["queue"], document["totals"]
     lines.append(
         f"waiting: {files(queue['files'])}, {size(queue['bytes'])}{_left(document, answer['files'])};"

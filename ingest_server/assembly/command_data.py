@@ -134,15 +134,18 @@ def _connected(address: ListenAddress) -> socket.socket:
     return found
 
 
-def make_folder(data_dir: Path) -> None:
+def make_folder(data_dir: Path) -> bool:
     """Make the data folder where there is none, with the owner of the folder it lies in.
+
+    Returns:
+        Whether there was none.
 
     Raises:
         ServerError: it cannot be made.
     """
     try:
         if data_dir.is_dir():
-            return
+            return False
         data_dir.parent.mkdir(parents=True, exist_ok=True)
         data_dir.mkdir(mode=0o750, exist_ok=True)
         if os.geteuid() == 0:
@@ -151,6 +154,7 @@ def make_folder(data_dir: Path) -> None:
     except OSError as error:
         msg = f"The data folder {data_dir} cannot be made: {error.strerror}."
         raise ServerError(msg) from error
+    return True
 
 
 def enter(data_dir: Path) -> bool:

@@ -30,7 +30,7 @@ def check_link(settings: AgentSettings, clock: Clock) -> Finding:
         text = why or "no way leads to the server now: the agent waits for one"
         return Finding("WARN", "link", text)
     verdict = _verdict(settings, clock, interface)
-    text = f"{interface} leads to the server; {_rules_in_words(verdict)}"
+    text = f"the route to the server goes over {interface}; {_rules_in_words(verdict)}"
     text += "".join(f"; {note.text}" for note in verdict.notes)
     if verdict.notes and verdict.blocked_by is None:
         return Finding("WARN", "link", text)

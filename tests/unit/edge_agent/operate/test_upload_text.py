@@ -93,7 +93,7 @@ def test_the_status_page_names_each_file_and_its_reason(board):
         {"running": False, "state": board.snapshot(), "files": files, "limits": ["a limit"]}, "d"
     )
 
-    assert page.startswith("The agent is not running.")
+    assert page.startswith("The agent is not running. To start it: systemctl start edge-agent, or ")
     assert "still_recording: it is open" in page
     assert "too-large: 10 GB at most" in page
     assert "too-large: too-large" not in page, "the server's words begin with the code"

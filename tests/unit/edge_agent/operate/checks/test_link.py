@@ -20,11 +20,11 @@ def settings(**tables):
 @pytest.mark.parametrize(
     ("tables", "level", "said"),
     [
-        ({}, "OK", "lo leads to the server; no [[link]] fits it, no limit"),
+        ({}, "OK", "the route to the server goes over lo; no [[link]] fits it, no limit"),
         (
             {"link": [{"match": "lo", "metered": True, "daily_bytes": "1MB", "max_rate": "5KB"}]},
             "OK",
-            'lo leads to the server; [[link]] match = "lo" holds, metered, at most 1.0 MB a day,'
+            'the route to the server goes over lo; [[link]] match = "lo" holds, metered, at most 1.0 MB a day,'
             " at most 5.0 kB/s",
         ),
         (
