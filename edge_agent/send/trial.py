@@ -6,16 +6,18 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import ConfigError, TransportError
 from edge_agent.base.settings import AgentSettings
 from edge_agent.core.pacing import Pace
 from edge_agent.net.way import Way
+from edge_agent.send.clients.interface import UploadClient
 from edge_agent.send.wiring import hasty, make_transport
 from upload_protocol.digests import Digest
 from upload_protocol.direct import Part
-from upload_protocol.messages import CHECK_NAME, CreateRequest
+from upload_protocol.messages import CHECK_NAME, CreateRequest, UploadStatus
 from upload_protocol.ranges import ByteRange
 
 _PIECE_BYTES = 256 * 1024
@@ -45,6 +47,8 @@ class Trial:
         self.server_max: int | None = None
         self._upload_id: str | None = None
         self._made: list[str] = []
+        self._unanswered: tuple[CreateRequest, str] | None = None
+        """What the server was asked to make, with its key, and whoever broke off did not let it answer."""
         self._at = 0
         self.left: dict[str, str] = {}
         """The uploads that could not be given up, and why; once it is closed."""
@@ -61,10 +65,9 @@ class Trial:
                 request = CreateRequest(
                     name=CHECK_NAME, length=None, device=self._settings.device_id
                 )
-                status = client.create(request, secrets.token_hex(16))
+                status = self._create(client, request)
                 self.server_max = status.limits.max_request_bytes
                 self._upload_id = status.id
-                self._made.append(status.id)
             began_s = self._clock.now_s()
             where = ByteRange(self._at, self._at + length)
             client.send(self._upload_id, where, None, self._body(length))
@@ -94,8 +97,7 @@ class Trial:
                 metadata=metadata,
                 device=self._settings.device_id,
             )
-            status = client.create(request, secrets.token_hex(16))
-            self._made.append(status.id)
+            status = self._create(client, request)
             if status.limits.direct_part_bytes is None:
                 return False
             for signed in client.sign_parts(status.id, [part]):
@@ -103,9 +105,28 @@ class Trial:
                 client.report_parts(status.id, [signed.sent])
         return True
 
+    def _create(self, client: UploadClient, request: CreateRequest) -> UploadStatus:
+        key = secrets.token_hex(16)
+        self._unanswered = request, key
+        try:
+            status = client.create(request, key)
+        except TransportError:
+            self._unanswered = None
+            raise
+        self._made.append(status.id)
+        self._unanswered = None
+        return status
+
     def close(self) -> None:
         """Give the uploads up: at the end, when it is known which method passes."""
-        for upload_id in self._made:
+        if self._unanswered is not None:
+            request, key = self._unanswered
+            with (
+                suppress(ConfigError, TransportError),
+                make_transport(self._settings, self._clock, way=self.way) as client,
+            ):
+                self._made.append(client.create(request, key).id)  # the one that there is, if so
+        for upload_id in dict.fromkeys(self._made):
             try:
                 with make_transport(self._settings, self._clock, way=self.way) as client:
                     if client.abort_upload(upload_id):
