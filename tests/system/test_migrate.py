@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from demo.ports import free_port
 from edge_host.clock import SystemClock
 from ingest_server import cli
 from ingest_server.assembly.data_folder import open_state
@@ -24,6 +25,7 @@ from ingest_server.server import IngestServer
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.postgres.transactions import PostgresState
 from ingest_server.storage.s3.bucket import Bucket
+from tests.support.consumer import consumer
 from tests.support.core_site import new_key
 from tests.support.moving import Move
 from tests.support.postgres import postgres
@@ -31,6 +33,7 @@ from tests.support.processes import SERVER, Agent, wait_for
 from tests.support.relay import Relay
 from tests.support.seaweed import seaweed
 from tests.support.secured import complete, create, put, upload
+from tests.support.visitors import add_user, log_in
 from upload_protocol.ranges import ByteRange, RangeSet
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -204,6 +207,44 @@ def test_facts_move_and_files_stay_where_they_are(tmp_path, store, database):
             assert asked_again(camera, data, key) == receipt
             assert upload(camera, data * 2, name="b.mp4")["length"] == 2000
         assert "nothing is left to do" in move.migrate().stdout
+
+
+@pytest.mark.nightly
+def test_who_may_log_in_or_enrol_and_what_webhooks_wait_for_moves_too(tmp_path, store, database):
+    (tmp_path / "secret").write_bytes(b"a secret of more than 24 bytes")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/events"  # nobody listens there before the move
+    webhook = {"url": url, "secret_file": tmp_path / "secret", "allow_private": True}
+    with closing(Move(tmp_path, store, database, webhook=[webhook])) as move:
+        with closing(open_state(move.data_dir)) as state:
+            add_user(state)
+        move.old.start()
+        claim = move.old.run("claim", "add", "--devices", "2", "--expires", "1d").splitlines()[-1]
+        with move.camera(move.old.new_token("other")) as camera:
+            known = upload(camera, b"before", name="before.mp4")["upload_id"]
+        before = [move.old.run(*one, "list") for one in (("user",), ("claim",))]
+        move.old.stop()
+        assert move.migrate().returncode == 0
+        with consumer(port) as heard:
+            move.new.start()
+            wait_for(lambda: known in {subject for subject, _ in heard.told}, "it is told", 120)
+
+        assert [move.new.run(*one, "list") for one in (("user",), ("claim",))] == before
+        with move.camera("") as browser:
+            del browser.headers["Authorization"]
+            assert log_in(browser).status_code == 204
+        agent = Agent(
+            tmp_path / "device",
+            url=f"http://127.0.0.1:{move.old.port}",
+            token=None,
+            server={"token_file": tmp_path / "token", "claim_token_file": tmp_path / "claim"},
+        )
+        with closing(agent):
+            (tmp_path / "claim").write_text(claim)
+            (tmp_path / "claim").chmod(0o600)
+            (agent.media / "after.mp4").write_bytes(b"after")
+            agent.start()
+            wait_for(lambda: "after.mp4" in str(move.objects()), "the device has enrolled", 60)
 
 
 class HeldUp(Relay):
