@@ -12,6 +12,9 @@ _PATIENCE_S = 6.0
 _WORTH_S = 1.5
 """A new connection costs a handshake and a small window; a retry that is due sooner is cheaper."""
 
+_STILL_S = 10.0
+"""A request that stands still for longer is said to: a server that works at something answers before that."""
+
 _OFTEN_FOR_S = 300.0
 _OFTEN_S = 1.0
 _SELDOM_S = 5.0
@@ -31,6 +34,10 @@ class Flow:
     gained: int = 0
     """Bytes acknowledged since the request began."""
     timeouts: int = 0
+    still_s: float = 0.0
+    """Since anything moved, either way, on a connection that carries a request."""
+    unsent_bytes: int = 0
+    """Handed to the kernel, and waiting until the other side takes more."""
 
 
 class Silence:
@@ -45,6 +52,8 @@ class Silence:
         """On the same connection, before the request began."""
         self._acked_bytes = -1
         self._since_s = 0.0
+        self._moved = (-1, -1)
+        self._moved_s = began_s
 
     def lasts_s(
         self, now_s: float, *, outstanding: int, acked_bytes: int, last_ack_s: float
@@ -54,6 +63,13 @@ class Silence:
             self._acked_bytes = acked_bytes
             self._since_s = now_s
         return min(last_ack_s, now_s - self._since_s)
+
+    def still_s(self, now_s: float, *, acked_bytes: int, received_bytes: int) -> float:
+        """Return the seconds in which no byte has got through, from a sample."""
+        if (acked_bytes, received_bytes) != self._moved:
+            self._moved = acked_bytes, received_bytes
+            self._moved_s = now_s
+        return now_s - self._moved_s
 
 
 def is_silent(flow: Flow) -> bool:
@@ -69,6 +85,23 @@ def is_lost(flow: Flow) -> bool:
         return False
     worth_s = max(_WORTH_S, _SILENT_RTTS * flow.rtt_s)
     return flow.retry_s >= worth_s or flow.silent_s >= max(_PATIENCE_S, 2 * worth_s)
+
+
+def why_still(flow: Flow) -> str | None:
+    """Return what is known of a request that stands still, for a person; None: it moves."""
+    if flow.still_s < _STILL_S:
+        return None
+    what = f"nothing has moved for more than {_STILL_S:.0f} s: "
+    if flow.outstanding:
+        what += "what was sent is not acknowledged, so the link is lost, or something on the way drops it"
+    elif flow.unsent_bytes:
+        what += "who takes the bytes (the server, or a proxy on the way) takes no more of them"
+    else:
+        what += (
+            "all that was sent was taken, and no answer comes: the server is busy with it, or something"
+            " on the way (a firewall, a proxy) has swallowed it"
+        )
+    return f"{what}; it goes on over a new connection by itself"
 
 
 def probe_interval_s(away_s: float) -> float:

@@ -101,7 +101,21 @@ class BusyConnections:
                 retry_s = info.retry_s if info.outstanding else KEEPALIVE_AGAIN_S
                 # On a connection that was made since, all of it.
                 gained = info.acked_bytes - min(silence.acked_before, info.acked_bytes)
-                flow = stall.Flow(outstanding, silent_s, info.rtt_s, retry_s, gained, info.timeouts)
+                still_s = silence.still_s(
+                    self._clock.now_s(),
+                    acked_bytes=info.acked_bytes,
+                    received_bytes=info.received_bytes,
+                )
+                flow = stall.Flow(
+                    outstanding,
+                    silent_s,
+                    info.rtt_s,
+                    retry_s,
+                    gained,
+                    info.timeouts,
+                    still_s,
+                    info.unsent_bytes,
+                )
                 flows.append((line, live, flow))
         return flows
 

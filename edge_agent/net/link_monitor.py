@@ -65,11 +65,14 @@ class LinkMonitor:
         self._knock = Knock(address, names)
         self._ask = ask
         self.on_return = on_return
+        self.on_still: Callable[[str | None], object] = lambda _: None
+        """Called with the reason why no request moves, and with None once one does."""
         self._clock = clock
         self._lock = threading.Lock()
         self._busy = BusyConnections(clock)
         self._lost_s: float | None = None
         """Since when requests break; None: the last one got through."""
+        self._still: str | None = None
         self._is_stopping = False
         self._is_asleep = False
         self._wake_fd = -1
@@ -198,7 +201,9 @@ class LinkMonitor:
     def _look_at_lines(self) -> bool:
         """Return whether some connection is silent."""
         is_silent = False
-        for _, live, flow in self._busy.flows():
+        flows = self._busy.flows()
+        self._tell_of_still([stall.why_still(flow) for _, _, flow in flows])
+        for _, live, flow in flows:
             self._full_packets.moved(flow.gained)
             if stall.is_silent(flow):
                 is_silent = True
@@ -206,6 +211,14 @@ class LinkMonitor:
                 with contextlib.suppress(OSError):
                     self._knock.last_peer = live.getpeername()[:2]
         return is_silent
+
+    def _tell_of_still(self, why: list[str | None]) -> None:
+        still = why[0] if why and None not in why else None
+        if still != self._still:
+            self._still = still
+            if still is not None:
+                log.warning("link.still", detail=still, action="none: it goes on by itself")
+            self.on_still(still)
 
     def _on_news(self, now_s: float) -> None:
         threading.Event().wait(_SETTLE_S)

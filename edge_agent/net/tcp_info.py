@@ -16,6 +16,7 @@ _LEAST_LENGTH = 168
 """Of kernel 4.9; what is counted behind it came with 4.19."""
 _WORDS = struct.Struct("=24I")
 _BYTES = struct.Struct("=QQ")
+_UNSENT = struct.Struct("=I")
 _SHORTEST_RTT = struct.Struct("=I")
 _SENT = struct.Struct("=QQ")
 _TIMEOUTS, _PROBES = 2, 3
@@ -46,6 +47,8 @@ class TcpInfo:
     resent_bytes: int = 0
     window_bytes: int = 0
     """So much may be outstanding."""
+    unsent_bytes: int = 0
+    """Handed to the kernel, and never sent so far."""
     shortest_rtt_s: float = 0.0
     """Of the last five minutes: what a round trip takes when nothing waits on the way."""
 
@@ -80,6 +83,7 @@ def _read(live: socket.socket) -> TcpInfo | None:
         sent_bytes=sent,
         resent_bytes=resent,
         window_bytes=words[_WINDOW] * words[_MSS],
+        unsent_bytes=_UNSENT.unpack_from(raw, 144)[0],
         shortest_rtt_s=_SHORTEST_RTT.unpack_from(raw, 148)[0] / 1_000_000,
     )
 

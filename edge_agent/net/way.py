@@ -16,7 +16,9 @@ from typing import Any
 from edge_agent.base.helper import only_helps
 from edge_agent.core.congestion_trial import Control, Measured
 from edge_agent.core.packets import CongestionControl
+from edge_agent.core.short_connections import Broken, ShortConnections
 from edge_agent.net.socket_options import SocketOption, accepted, congestion_option
+from upload_protocol.ranges import RangeSet
 
 KIB = 1024
 _GOOD_FOR_S = 86_400.0
@@ -40,6 +42,8 @@ class Learned:
     """The server does not know that."""
     max_segment: int | None = None
     """Bytes of data in a packet: fuller ones are lost."""
+    max_connection: int | None = None
+    """Bytes that a connection carries; after more of them it stands still, or ends."""
     congestion_control: Control | None = None
     """The one that moved more, where the owner wants that to be measured."""
     bbr_bytes_per_s: int = 0
@@ -79,6 +83,7 @@ class Way:
         self._keep = keep
         self._lock = threading.Lock()
         self._learned: dict[str, tuple[Learned, float]] = {}
+        self._short = ShortConnections()
         self.device: str | None = None
         """The interface that connections are bound to; None: the kernel chooses."""
         self.on_changed: Callable[[], object] = lambda: None
@@ -108,8 +113,9 @@ class Way:
 
     def limit(self, server_max: int | None) -> int | None:
         """Return the most bytes that a request may have, where the server takes *server_max*."""
-        limits = [one for one in (server_max, self.learned.max_request) if one is not None]
-        return min(limits, default=None)
+        known = self.learned
+        limits = (server_max, known.max_request, known.max_connection)
+        return min((one for one in limits if one is not None), default=None)
 
     def options(self) -> tuple[SocketOption, ...]:
         """Return what is set on a socket before it is connected, beside what all have."""
@@ -196,6 +202,26 @@ class Way:
             return False
         self._learn(replace(known, max_segment=smaller[0]))
         return True
+
+    def broke(self, body: Broken) -> None:
+        """Take in that a body broke off, and nobody said why."""
+        with self._lock:
+            self._short.broke(body)
+
+    def arrived(self, upload_id: str, received: RangeSet) -> bool:
+        """Take in what the server has of an upload; return whether connections carry less from now on."""
+        with self._lock:
+            found = self._short.arrived(upload_id, received)
+        known = self.learned.max_connection
+        if found is None or (known is not None and found >= known):  # it left before that was known
+            return False
+        self._learn(replace(self.learned, max_connection=found))
+        return True
+
+    def carried(self, count: int) -> None:
+        """Take in that a connection has carried *count* bytes of bodies, and works."""
+        with self._lock:
+            self._short.carried(count)
 
     def _name(self) -> str:
         return self.interface() or ""

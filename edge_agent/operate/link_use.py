@@ -25,7 +25,7 @@ def link_use(sender: Sender, link: LinkMonitor, way: Way) -> LinkUse:
         rtt_s=figures.rtt_s,
         in_flight_bytes=figures.in_flight_bytes,
         resent_share=figures.resent_share,
-        max_request=learned.max_request,
+        max_request=way.limit(None),
         is_posted=learned.as_post,
         max_segment=learned.max_segment,
         other=way.other,

@@ -73,6 +73,8 @@ class Reach:
         self._wrong_offset_s = 0.0
         self.link_wait: Wait | None = None
         """The reason that stays while a link that is down is tried again, until somebody answers."""
+        self._still: Wait | None = None
+        """Why requests do not move that are under way."""
         self.must_probe = False
         """Something else than our server answered last: ask who is there before telling it more."""
 
@@ -101,6 +103,12 @@ class Reach:
         self._link_failures = 0
         self._waits.release_link()
         self._waits.release_foreign()
+
+    def is_still(self, why: str | None) -> None:
+        """Requests are under way, and nothing moves; None: something does. What else is said of it stays."""
+        shown, self._still = self._still, None if why is None else Wait(Reason.LINK, why)
+        if self._activity.blocked_by in {None, shown}:
+            self._activity.block(self._still)
 
     def held_s(self, now_s: float) -> float:
         """Return the seconds until a look at what holds all lanes up; 0: nothing does.

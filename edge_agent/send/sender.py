@@ -196,6 +196,11 @@ class Sender:
             self._permission.link_returned()
         self.wake()
 
+    def link_is_still(self, why: str | None) -> None:
+        """Say why nothing moves although requests are under way; None: something does."""
+        with self._lock:
+            self.shared.reach.is_still(why)
+
     def abort(self) -> None:
         """Cut the running requests off and do nothing more until `resume`."""
         self._roster.stop()

@@ -190,6 +190,7 @@ def make_sender(
         more=lambda: make_transport(settings, clock, link, way=way),
     )
     link.on_return = sender.link_returned
+    link.on_still = sender.link_is_still
     way.on_changed = policy.ask_anew
     way.congestion_control = policy.congestion_control
     way.usual_congestion_control = settings.upload.congestion_control

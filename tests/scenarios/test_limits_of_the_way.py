@@ -72,6 +72,38 @@ def test_a_lower_least_request_is_tried_after_a_reload(stage):
     assert stage.lane.activity.problems == frozenset()
 
 
+def break_connections_after(stage, most):
+    """Put something before the server that lets no more than *most* bytes through a connection."""
+    carried = 0
+
+    def fault(request):
+        nonlocal carried
+        before, carried = carried, carried + request.length
+        if carried > most:
+            carried = 0
+            return Fault(cut_after=most - before)
+        if request.is_last:
+            carried = 0
+        return FINE
+
+    stage.link.schedule = fault
+
+
+def test_connections_that_break_after_so_many_bytes_carry_less_from_then_on(stage):
+    break_connections_after(stage, MIB)
+    recording = stage.lane.record("a.mp4", b"x" * 9 * MIB)
+
+    stage.lane.run()
+
+    assert stage.lane.now(recording).state is State.VERIFIED
+    assert stage.lane.way.learned == Learned(max_connection=896 * KIB)
+    last = bodies(stage)[-1]
+    assert last.is_last
+    assert last.length <= 896 * KIB
+    assert stage.link.body_bytes < 9 * MIB + 2 * MIB  # of two bodies what did not arrive
+    assert stage.lane.activity.problems == frozenset()
+
+
 @pytest.mark.parametrize("status", [403, 405, 501])
 def test_where_put_is_refused_post_goes_in_its_place(stage, status):
     stage.link.schedule = lambda request: page(status) if request.method == "PUT" else FINE

@@ -64,6 +64,8 @@ class Request:
     method: str
     path: str
     length: int
+    is_last: bool = False
+    """Whether its connection ends with it."""
 
 
 Schedule = Callable[[Request], Fault]
@@ -95,7 +97,10 @@ class Link(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         seen = Request(
-            request.method, request.url.path, int(request.headers.get("content-length", 0))
+            request.method,
+            request.url.path,
+            int(request.headers.get("content-length", 0)),
+            is_last=request.headers.get("connection") == "close",
         )
         self.requests.append(seen)
         fault = self.schedule(seen)

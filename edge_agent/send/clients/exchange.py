@@ -80,6 +80,8 @@ class Exchange:
         self._is_aborted = False
         self._is_cut = False
         self._socket: socket.socket | None = None
+        self.carried = 0
+        """Bytes of bodies that have arrived over the connection in use; who sends them counts."""
         self.is_in_doubt = False
         """A request met a broken link, or the last body was refused: ask before one is sent again."""
         self._carrier = transport_to(endpoint) if via is None else via
@@ -240,6 +242,7 @@ class Exchange:
             found = None if stream is None else stream.get_extra_info("socket")
             with self._lock:
                 self._socket = found
+                self.carried = 0
                 is_aborted = self._is_aborted
             if is_aborted:
                 if stream is not None:

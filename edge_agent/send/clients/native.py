@@ -9,14 +9,13 @@ from datetime import datetime
 from typing import Self, TypeVar
 
 from edge_agent.base.errors import (
-    ForeignRefusalError,
-    LinkDownError,
     NotDirectError,
     NotOurServerError,
     UploadLostError,
 )
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.send.clients import responses
+from edge_agent.send.clients.bodies import NO_SUCH_METHOD, Bodies
 from edge_agent.send.clients.exchange import Carrier, Exchange, RequestWatch
 from edge_agent.send.clients.interface import Pending
 from edge_agent.send.clients.straight import ToStore
@@ -44,8 +43,6 @@ from upload_protocol.ranges import ByteRange
 
 T = TypeVar("T")
 
-_NO_SUCH_METHOD = frozenset({"method-not-allowed", "not-found"})
-
 
 class NativeClient:
     """A `LaneClient` that can abort, ask by digest and enrol, bound to one endpoint.
@@ -71,9 +68,8 @@ class NativeClient:
         watch: RequestWatch | None = None,
     ) -> None:
         self._utc = utc
-        self._may_expect = True
-        self._way = endpoint.way
         self._exchange = Exchange(endpoint, token=token, via=via, watch=watch)
+        self._bodies = Bodies(self._exchange, endpoint.way)
         self._store = ToStore(endpoint, via=via, watch=watch)
         self.credential = self._exchange.credential
 
@@ -143,31 +139,14 @@ class NativeClient:
         return self._pending(answer) if answer.status == 202 else status
 
     def status(self, upload_id: str) -> UploadStatus:
-        return self._ask("GET", headers.upload_path(upload_id), _status_of(upload_id))
+        status = self._ask("GET", headers.upload_path(upload_id), _status_of(upload_id))
+        self._bodies.arrived(upload_id, status.received)
+        return status
 
     def send(
         self, upload_id: str, where: ByteRange, length: int | None, body: Iterator[bytes]
     ) -> UploadStatus:
-        fields = {
-            headers.CONTENT_RANGE: str(ContentRange(where, length)),
-            "Content-Length": str(where.length),
-            "Content-Type": "application/octet-stream",
-        }
-        if self._exchange.is_in_doubt and self._may_expect:
-            fields["Expect"] = "100-continue"  # ask before a body is sent that may be refused again
-        method, overridden = self._put()
-        answer = self._exchange.ask(
-            method, headers.content_path(upload_id), body=body, fields=fields | overridden
-        )
-        self._exchange.is_in_doubt = not 200 <= answer.status < 300
-        if answer.status == 417:
-            self._may_expect = False
-            raise LinkDownError("something on the way does not know Expect: 100-continue")
-        if responses.is_foreign_refusal(answer):
-            raise ForeignRefusalError(answer.status, where.length)
-        if overridden and responses.problem_code(answer) in _NO_SUCH_METHOD:
-            self._way.does_not_know_post()
-            raise LinkDownError("the server is too old to take POST in place of PUT: upgrade it")
+        answer = self._bodies.send(upload_id, ContentRange(where, length), body)
         return responses.read(answer, _status_of(upload_id), now=self._utc())
 
     def sign_parts(self, upload_id: str, parts: Sequence[Part]) -> Sequence[SignedPart]:
@@ -207,15 +186,9 @@ class NativeClient:
 
     def tell_of_group(self, report: GroupReport) -> GroupStatus | None:
         answer = self._exchange.ask("POST", headers.GROUPS_PATH, document=report.to_json())
-        if responses.problem_code(answer) in _NO_SUCH_METHOD:
+        if responses.problem_code(answer) in NO_SUCH_METHOD:
             return None
         return responses.read(answer, _group_status_of(report.group), now=self._utc())
-
-    def _put(self) -> tuple[str, dict[str, str]]:
-        """Return what goes as PUT, and with which header, where that itself does not pass."""
-        if not self._way.learned.as_post:
-            return "PUT", {}
-        return "POST", {headers.METHOD_OVERRIDE: "PUT"}
 
     def claim(self, claim_token: str, device: str, serial: str) -> str:
         document = {"claim_token": claim_token, "device": device, "serial": serial}
@@ -231,7 +204,7 @@ class NativeClient:
             answer = self._exchange.ask("POST", path, fields={headers.METHOD_OVERRIDE: "DELETE"})
             if (
                 responses.is_foreign_refusal(answer)
-                or responses.problem_code(answer) in _NO_SUCH_METHOD
+                or responses.problem_code(answer) in NO_SUCH_METHOD
             ):
                 return False
         if answer.status != 204:
@@ -273,7 +246,7 @@ def _token_of(document: object) -> str:
 
 
 def _refuse_not_direct(answer: responses.Answer) -> None:
-    if responses.problem_code(answer) in {"not-direct", *_NO_SUCH_METHOD}:
+    if responses.problem_code(answer) in {"not-direct", *NO_SUCH_METHOD}:
         raise NotDirectError(responses.words_of(answer))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_agent.core.stall import Flow, Silence, is_lost, is_silent, probe_interval_s
+from edge_agent.core.stall import Flow, Silence, is_lost, is_silent, probe_interval_s, why_still
 
 
 def flow(**known):
@@ -96,3 +96,32 @@ def test_a_link_is_looked_for_often_at_first_and_more_seldom_later():
 
     assert 0 < often < seldom
     assert probe_interval_s(border(lambda away_s: probe_interval_s(away_s) == seldom)) == seldom
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ({"outstanding": 3, "unsent_bytes": 9}, "is not acknowledged"),
+        ({"outstanding": 0, "unsent_bytes": 9}, "takes no more of them"),
+        ({"outstanding": 0}, "no answer comes"),
+    ],
+)
+def test_of_a_request_that_stands_still_it_is_said_where_it_does(known, said):
+    found = why_still(flow(still_s=10.0, **known))
+
+    assert found is not None
+    assert said in found
+    assert why_still(flow(still_s=9.9, **known)) is None
+
+
+def test_a_request_stands_still_while_no_byte_gets_through_either_way():
+    silence = Silence(100.0)
+
+    def still_s(now_s, acked_bytes, received_bytes):
+        return silence.still_s(now_s, acked_bytes=acked_bytes, received_bytes=received_bytes)
+
+    assert still_s(101, 500, 0) == 0
+    assert still_s(111, 500, 0) == 10
+    assert still_s(112, 500, 30) == 0
+    assert still_s(113, 501, 30) == 0
+    assert still_s(115, 501, 30) == 2

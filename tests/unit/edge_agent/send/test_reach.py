@@ -8,6 +8,7 @@ from edge_agent.send.reach import Reach
 from edge_agent.send.retries import Retries
 from edge_agent.send.waits import Waits
 from tests.support.memory_lane import memory_lane
+from tests.support.present import present
 
 LANES = 8
 
@@ -79,3 +80,19 @@ def test_what_something_on_the_way_orders_ends_with_that_way_and_what_the_server
 
     assert (waits.lane is None) is is_foreign
     assert (lane.activity.blocked_by is None) is is_foreign
+
+
+def test_requests_that_stand_still_are_a_reason_until_something_moves_and_no_other_is_covered(
+    lane, reach, waits
+):
+    reach.is_still("nothing has moved")
+    shown = lane.activity.blocked_by
+    reach.is_still(None)
+    assert (present(shown).reason, present(shown).detail) == (Reason.LINK, "nothing has moved")
+    assert lane.activity.blocked_by is None
+
+    waits.hold_lane(Reason.BANDWIDTH, "limited", 5.0)
+    reach.is_still("nothing has moved")
+    assert present(lane.activity.blocked_by).reason is Reason.BANDWIDTH
+    reach.is_still(None)
+    assert present(lane.activity.blocked_by).reason is Reason.BANDWIDTH
