@@ -1,11 +1,15 @@
 """What a network, a server or a dead link answers lets nothing go, and is not hammered."""
 
 import httpx
+import pytest
 
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.core.upload import State
+from edge_agent.send.clients.answers import ABOUT, About
+from edge_agent.send.rules.link_policy import WORK
 from tests.support.lane import scene
 from tests.support.link import FINE, LOGIN_PAGE, Fault, problem
+from upload_protocol.problems import PROBLEMS
 
 LETS_GO = {"delete": "after_verified"}
 
@@ -114,3 +118,71 @@ def test_a_long_outage_writes_the_card_a_few_times_and_no_more(tmp_path):
             stage.lane.step()
 
         assert stage.lane.now(recording).failures <= 7
+
+
+OF_OTHERS = (
+    200,
+    204,
+    302,
+    400,
+    401,
+    403,
+    404,
+    405,
+    406,
+    408,
+    409,
+    410,
+    411,
+    413,
+    414,
+    421,
+    425,
+    429,
+)
+OF_OTHERS += (431, 451, *range(500, 512), *range(520, 531))
+JSON = {"Content-Type": "application/json"}
+AT_THE_STATUS = {
+    **{f"page-{one}": Fault(answer=(one, {}, b"<html>nobody of ours</html>")) for one in OF_OTHERS},
+    **{code: problem(kind.status, code) for code, kind in PROBLEMS.items()},
+    **{f"later-{one}": problem(one, "of-a-later-version") for one in OF_OTHERS if one >= 400},
+    "empty": Fault(answer=(200, JSON, b"")),
+    "cut": Fault(answer=(200, JSON, b'{"id": "0123", "state": "op')),
+    "of another form": Fault(answer=(200, JSON, b"[]")),
+}
+LOST = {code for code, about in ABOUT.items() if about in {About.UPLOAD, About.UPLOAD_GONE}}
+LOST |= {"later-409", "later-410"}
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory):
+    with scene(tmp_path_factory.mktemp("stage")) as made:
+        yield made
+
+
+@pytest.mark.parametrize("what", AT_THE_STATUS)
+def test_whatever_is_answered_to_the_question_what_arrived_the_recording_does_in_the_end(
+    stages, what
+):
+    recording = stages.lane.record(f"{what}.mp4", what.encode() * 20_000)
+    begun = len(stages.lane.events("file.started"))
+    answers = [Fault(cut_after=1000), *[AT_THE_STATUS[what]] * 3]
+
+    def fault(request):
+        is_next = request.path.endswith("/content") if len(answers) > 3 else asks(request)
+        return answers.pop(0) if answers and is_next else FINE
+
+    stages.link.schedule = fault
+    reasons = set()
+    while stages.lane.now(recording).state in WORK:
+        stages.lane.step()
+        if (wait := stages.lane.activity.blocked_by) is not None:
+            reasons.add(wait.reason)
+
+    assert stages.lane.now(recording).state is State.VERIFIED
+    assert reasons
+    assert len(stages.lane.events("file.started")) - begun == (2 if what in LOST else 1)
+
+
+def asks(request):
+    return request.method == "GET" and request.path.startswith("/v1/uploads/")

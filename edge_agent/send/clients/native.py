@@ -174,7 +174,7 @@ class NativeClient:
         answer = self._exchange.ask("GET", path, longest=responses.MAX_BLOCKS_BYTES)
         if responses.problem_code(answer) in {"not-found", "method-not-allowed"}:
             return None
-        return responses.read(answer, BlockDigests.from_json, now=self._utc())
+        return responses.read(answer, BlockDigests.from_json, now=self._utc(), is_question=True)
 
     def complete(self, upload_id: str, request: CompleteRequest) -> Receipt | Pending:
         answer = self._exchange.ask(
@@ -225,7 +225,7 @@ class NativeClient:
         fields: dict[str, str] | None = None,
     ) -> T:
         answer = self._exchange.ask(method, path, document=document, fields=fields)
-        return responses.read(answer, form, now=self._utc())
+        return responses.read(answer, form, now=self._utc(), is_question=method == "GET")
 
 
 def _group_status_of(group: str) -> Callable[[object], GroupStatus]:

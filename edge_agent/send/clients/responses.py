@@ -74,23 +74,32 @@ class Answer:
         return self.headers.get(name.lower())
 
 
-def read(answer: Answer, form: Callable[[object], T], *, now: datetime) -> T:
+def read(
+    answer: Answer, form: Callable[[object], T], *, now: datetime, is_question: bool = False
+) -> T:
     """Return the document of a 2xx answer, or raise what any other answer means.
 
     Args:
         form: reads the document, raising `MessageError` when it is not of its form.
         now: wall time, only to read a Retry-After that is a date.
+        is_question: the request told nothing of a file, so that no answer can be a verdict on it.
 
     Raises:
         TransportError: what the answer means, if it is no 2xx.
         NotOurServerError: it is no document of *form*.
     """
     if not 200 <= answer.status < 300:
-        raise error_of(answer, now=now)
+        error = error_of(answer, now=now)
+        raise (
+            ChannelError(str(error)) if is_question and isinstance(error, RejectedError) else error
+        )
     try:
         return form(_document(answer))
     except MessageError as error:
-        msg = f"the server answered {answer.status} with something else than expected: {error}"
+        msg = (
+            f"answer {answer.status} with something else than an ingest server says ({error}): a login page of"
+            " the network, a proxy, or a wrong URL, if not a server of another version"
+        )
         raise NotOurServerError(msg) from error
 
 
