@@ -46,7 +46,7 @@ class Looked:
 
     scan: Scan
     is_complete: bool
-    """Whether every file could be compared; False: another worker moved one this instant."""
+    """Whether every file could be compared, or was missed twice; False: look again soon."""
 
 
 @dataclass(slots=True)
@@ -139,7 +139,7 @@ class FolderLook:
             return None
         self._owes_search = walk.owes_search
         self._folder.looks.ended = walk.number
-        return Looked(walk.scan, walk.is_complete)
+        return Looked(walk.scan, walk.is_complete and not self._missing.is_to_look_again)
 
     def _pass_some(self, walk: _Walk, now_s: float) -> bool:
         """Go on with the scan for a step; return whether there may be more of it."""
@@ -201,7 +201,7 @@ class FolderLook:
     def _ask(self, walk: _Walk, key: int, found: Found, now_s: float) -> None:
         """Compare a file that no scan has settled yet with what is remembered."""
         try:
-            if self._reconciler.is_known(found, now_s):
+            if self._reconciler.is_known(found, now_s, walk.number):
                 self._known.add(key)
             elif found.path not in self._settler:
                 walk.fresh.append(replace(found, supersedes=self._reconciler.superseded))

@@ -16,8 +16,10 @@ from edge_agent.core.recording import FailureCode, Recording
 from edge_agent.core.upload import PENDING, Event, State
 from edge_agent.media import beneath
 from edge_agent.media.folder import Folder
+from edge_agent.media.identity import identity_at
 from edge_agent.media.rings import Rings, overwritten
-from edge_agent.media.scan import is_gone
+from edge_agent.media.same_file import is_another_file
+from edge_agent.media.scan import number_at
 from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.store.failed import file_failed
 from edge_agent.store.recordings import Store
@@ -54,13 +56,16 @@ class MissingFiles:
         self._settler = settler
         self._renumbered = renumbered
         self._rings = Rings()
+        self.is_to_look_again = False
+        """Whether the last search missed something first that another look may find."""
         self._missed: dict[str, dict[Folder, int]] = {}
-        """Recording -> the looks that other folders had begun when it was not found any more."""
+        """Recording -> the looks that each folder had begun when it was not found any more."""
 
     def find(self) -> Iterator[bool]:
         """Find recordings whose file is gone, some at a time; yield whether these could be judged."""
         after, self._rings = 0, Rings()
         missed, self._missed = self._missed, {}
+        self.is_to_look_again = False
         while page := self._store.places(
             *_UNSENT_OR_KNOWN,
             after_seq=after,
@@ -68,14 +73,15 @@ class MissingFiles:
             share=self._folder.share,
         ):
             after, are_judged = page[-1][0], True
-            for seq, path, device, watch in page:
+            for seq, path, device, inode, watch in page:
                 is_left = watch not in {"", self._folder.name}
-                if not is_gone(path, self._renumbered.get(device, device)) and not (
-                    is_left and not beneath.is_there(path)
-                ):
+                there = number_at(path, self._renumbered.get(device, device))
+                if there in (inode, 0) and not (is_left and not beneath.is_there(path)):
                     continue
                 recording = self._store.numbered(seq)
                 if recording is None or recording.path != path:
+                    continue
+                if there and not self._has_lost_its_name(recording):
                     continue
                 if is_left and recording.state is State.VERIFIED:
                     continue  # its card may come back with its folder: it is no new recording then
@@ -87,17 +93,30 @@ class MissingFiles:
                     are_judged = False  # another worker moved it this instant
             yield are_judged
 
-    def _may_lie_elsewhere(self, recording: Recording) -> bool:
-        """Return whether it may have been moved to another watched folder: that is looked through first.
+    def _has_lost_its_name(self, recording: Recording) -> bool:
+        """Return whether the name of *recording* is that of another recording's file by now.
 
-        Else whoever finds it there takes it for a new one.
+        Its own was found nowhere: what is renamed is followed before anything is missed.
+        """
+        now = identity_at(recording.path)
+        if now is None or not is_another_file(recording.path, recording.identity, now):
+            return False
+        owner = self._store.owner_of(recording.path, now)
+        return owner is not None and owner.id != recording.id
+
+    def _may_lie_elsewhere(self, recording: Recording) -> bool:
+        """Return whether it may have been moved, behind this look or to another folder: look through that first.
+
+        Else whoever finds it there takes it for a new one, and this one is said to be gone.
         """
         view = self._activity.view()
-        now = {one: one.looks for one in self._folder.others if view.away(one.name) is None}
-        since = self._missed.setdefault(
-            recording.id, {one: looks.begun for one, looks in now.items()}
-        )
-        if any(looks.ended <= since.get(one, 0) for one, looks in now.items()):
+        others = [one for one in self._folder.others if view.away(one.name) is None]
+        begun = {one: one.looks.begun for one in (self._folder, *others)}
+        since = self._missed.setdefault(recording.id, begun)
+        if begun[self._folder] <= since[self._folder]:
+            self.is_to_look_again = True
+            return True
+        if any(one.looks.ended <= since.get(one, 0) for one in others):
             return True
         del self._missed[recording.id]
         return False

@@ -21,12 +21,16 @@ from edge_agent.media import beneath
 from edge_agent.media.identity import identity_at
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.rings import Rings, overwritten
+from edge_agent.media.same_file import is_another_file, keeps_numbers
 from edge_agent.media.scan import is_gone
 from edge_agent.media.stability_check import UNSETTLED, StabilityCheck
 from edge_agent.media.versions import end_version
 from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
+
+_SOUGHT_IN = 4
+"""Looks after which what was sought is sought anew: whatever was found out has not come about."""
 
 
 class Reconciler:
@@ -51,6 +55,8 @@ class Reconciler:
         self.renumbered: dict[int, int] = {}
         """Device number of a card before -> after it was plugged in again."""
         self._rings = Rings()
+        self._sought: dict[str, int] = {}
+        """Recording that has lost its name -> the look in which it was missed there first."""
         self.superseded: str | None = None
         """What the server calls the earlier content of the file that was compared last."""
 
@@ -58,8 +64,13 @@ class Reconciler:
         """Say that another look at the folder begins: what was seen in it is older than that."""
         self._rings = Rings()
 
-    def is_known(self, found: Found, now_s: float) -> bool:
+    def is_known(self, found: Found, now_s: float, look: int) -> bool:
         """Compare a file with what is remembered of its path, and move that.
+
+        Args:
+            found: the file.
+            now_s: the time.
+            look: number of the look at the whole folder that has found it; 0: it was found by itself.
 
         Returns:
             True: nothing more is to be done for it, or nothing before there is room to watch it.
@@ -70,13 +81,14 @@ class Reconciler:
             StoreError: what is remembered of it could not be read or written.
         """
         self.superseded = None
-        before = self._store.newest_at(found.path)
+        before = self._known_at(found, look)
         is_held = before is not None and self._activity.held.get(before.id, False)
         if before is None or is_held or _is_over(before, found):
             if before is not None and before.problem == SOURCE_CHANGED:
                 self.superseded = before.published_as
             # Held: deleted, and still sent; what has its name now is another one.
-            return self._is_renamed(found, now_s)
+            moved = self._moved_here(found)
+            return moved is not None and self._follow(moved, found, now_s)
         if before.watch != found.watch:  # the folder got another name while its card was out
             before = self._store.update(before, watch=found.watch)
             self._store.prioritise([before])
@@ -141,36 +153,77 @@ class Reconciler:
         is_finished = before.state in (State.STABLE, State.SENDING) and before.origin == "watch"
         return is_finished and self._rings.has_rewritten(before, now, LeaseProbe())
 
-    def _is_renamed(self, found: Found, now_s: float) -> bool:
-        """Look for the same file under a path that is no more, and follow it to the new one."""
-        for before in self._store.with_inode(found.identity.inode):
-            if not self._is_same(before, found):
-                continue
-            changes: dict[str, Any] = {
-                "path": found.path,
-                "folder": found.folder,
-                "name": found.name,
-                "watch": found.watch,
-            }
-            if before.upload_id is None:  # a key is for one name
-                changes["idempotency_key"] = None
-            is_verified = before.state in (State.VERIFIED, State.KEPT)
-            # A new file may have the number of one that went; that a rename moves ctime FAT does not know.
-            changes["identity"] = before.identity.to_be_read() if is_verified else found.identity
-            after = self._store.update(before, **changes)
-            if is_verified:
-                self._on_doubt()  # not before it can be looked for under this path
-            self._store.prioritise([after])  # moved to the urgent ones, perhaps
-            self._settler.forget(before.path)
-            log.info("upload.renamed", recording_id=before.id, path=printable(found.path))
-            if _was_missed(after):
-                return not self._start_over(after, Event.RETRIED, found, now_s)
-            if after.state is State.SENT:  # its digest is of what was read under the old name
-                return not self._start_over(after, Event.SOURCE_CHANGED, found, now_s)
-            if after.state in UNSETTLED:
-                return not self._settler.watch(found.path, before.id, found.identity, now_s)
-            return True
-        return False
+    def _has_lost_its_name(self, before: Recording, found: Found) -> bool:
+        """Return whether another file took the name of *before*'s, which was moved on, perhaps, or is no more."""
+        is_of_it = before.identity.inode == found.identity.inode
+        if is_of_it or before.identity.is_same_content(found.identity) or _is_over(before, found):
+            return False
+        is_held = self._activity.held.get(before.id, False)
+        return not is_held and keeps_numbers(found.path)
+
+    def _known_at(self, found: Found, look: int) -> Recording | None:
+        """Return the recording that has the path of *found*; None: there is none, or it came from elsewhere.
+
+        Raises:
+            StaleRecordingError: look again.
+        """
+        before = self._store.newest_at(found.path)
+        if before is None or not self._has_lost_its_name(before, found):
+            return before
+        owner = self._store.owner_of(found.path, found.identity)
+        if owner is not None:
+            return owner
+        if self._moved_here(found) is not None:
+            return None
+        self._seek(before, look)
+        return before
+
+    def _seek(self, before: Recording, look: int) -> None:
+        """Have all of the folder looked at, so that *before* is followed to where its file is now.
+
+        A ring of names is moved on at once (`seg_0` to `seg_1`, `seg_1` to `seg_2`), in the midst of a look, too.
+
+        Raises:
+            StaleRecordingError: that look is not through; else it was, and has not found it.
+        """
+        if not look:
+            raise StaleRecordingError(before.id)
+        self._sought = {key: at for key, at in self._sought.items() if at + _SOUGHT_IN >= look}
+        # The look of now has read a part of the folder before it came here, and perhaps before it was moved.
+        if look - self._sought.setdefault(before.id, look) <= 1:
+            raise StaleRecordingError(before.id)
+
+    def _moved_here(self, found: Found) -> Recording | None:
+        """Return the recording whose file had another path, where it is no more."""
+        its = self._store.with_inode(found.identity.inode)
+        return next((one for one in its if self._is_same(one, found)), None)
+
+    def _follow(self, before: Recording, found: Found, now_s: float) -> bool:
+        """Give *before* the path at which its file was *found*; returns and raises as `is_known`."""
+        changes: dict[str, Any] = {
+            "path": found.path,
+            "folder": found.folder,
+            "name": found.name,
+            "watch": found.watch,
+        }
+        if before.upload_id is None:  # a key is for one name
+            changes["idempotency_key"] = None
+        is_verified = before.state in (State.VERIFIED, State.KEPT)
+        # A new file may have the number of one that went; that a rename moves ctime FAT does not know.
+        changes["identity"] = before.identity.to_be_read() if is_verified else found.identity
+        after = self._store.update(before, **changes)
+        if is_verified:
+            self._on_doubt()  # not before it can be looked for under this path
+        self._store.prioritise([after])  # moved to the urgent ones, perhaps
+        self._settler.forget(before.path)
+        log.info("upload.renamed", recording_id=before.id, path=printable(found.path))
+        if _was_missed(after):
+            return not self._start_over(after, Event.RETRIED, found, now_s)
+        if after.state is State.SENT:  # its digest is of what was read under the old name
+            return not self._start_over(after, Event.SOURCE_CHANGED, found, now_s)
+        if after.state in UNSETTLED:
+            return not self._settler.watch(found.path, before.id, found.identity, now_s)
+        return True
 
     def _is_same(self, before: Recording, found: Found) -> bool:
         """Return whether the file of *before*, which has the same number, is the one that was *found* elsewhere."""
@@ -214,7 +267,12 @@ def _has_left(before: Recording, found: Found) -> bool:
     each may well give the same number, length and time to two files, and one of the cards may be out.
     """
     if before.watch == found.watch:
-        return not beneath.is_there(before.path)
+        now = identity_at(before.path)
+        if now is None:
+            return not beneath.is_there(before.path)
+        return now.inode != found.identity.inode and is_another_file(
+            before.path, before.identity, now
+        )
     is_there_too = before.identity.device == found.identity.device
     return is_there_too and is_gone(before.path, before.identity.device)
 

@@ -46,11 +46,11 @@ class Rings:
         Any doubt is False.
         """
         before = recording.identity
-        is_longer = now.inode == before.inode and now.length > before.length
-        if is_longer and not is_another_file(recording.path, before, now):
-            return False
-        # Before the folder is looked at: of a card whose clock was set, all files have another time.
-        if now.length == before.length and probe.writer(recording.path) is not Writer.SOMEBODY:
+        if not is_another_file(recording.path, before, now) and (
+            (now.inode == before.inode and now.length > before.length)
+            # Before the folder is looked at: of a card whose clock was set, all files have another time.
+            or (now.length == before.length and probe.writer(recording.path) is not Writer.SOMEBODY)
+        ):
             return False
         found = self._series(recording)
         return found is not None and found.count > 1 and found.oldest_ns > before.mtime_ns

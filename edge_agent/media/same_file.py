@@ -38,6 +38,20 @@ def is_another_file(path: bytes, before: Identity, now: Identity) -> bool:
         return False
 
 
+def keeps_numbers(path: bytes) -> bool:
+    """Return whether a file keeps the number of its inode where *path* lies, whatever is there this instant."""
+    folder = path.rpartition(b"/")[0]
+    try:
+        return answers.touch(folder, lambda: _keeps_numbers(folder))
+    except OSError:
+        return False
+
+
+def _keeps_numbers(folder: bytes) -> bool:
+    with beneath.folder(folder) as fd:
+        return keeps_identity(fd)
+
+
 def _is_another(path: bytes, before: Identity, now: Identity) -> bool:
     fd = beneath.open_file(path)
     try:

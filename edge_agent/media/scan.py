@@ -177,22 +177,25 @@ def is_gone(path: bytes, device: int) -> bool:
     False while its file system is not there (a card that was pulled, a share not mounted): an empty
     mount point says nothing about what is on the card. Any doubt is False.
     """
+    return number_at(path, device) is None
+
+
+def number_at(path: bytes, device: int) -> int | None:
+    """Return the number of the inode that *path* leads to; None: it `is_gone`; 0: nobody can say."""
     try:
-        beneath.status(path)
+        return beneath.status(path).st_ino
     except OSError as error:
         if error.errno not in beneath.ABSENT:
-            return False
-    else:
-        return False
+            return 0
     folder = os.path.dirname(path)
     while folder not in (b"", b"/"):
         try:
             found = beneath.status(folder)
         except OSError as error:
             if error.errno not in beneath.ABSENT:
-                return False
+                return 0
         else:
             if not stat.S_ISLNK(found.st_mode):
-                return found.st_dev == device
+                return None if found.st_dev == device else 0
         folder = os.path.dirname(folder)
-    return False
+    return 0

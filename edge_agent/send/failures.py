@@ -44,6 +44,7 @@ from edge_agent.core.upload import Event, State
 from edge_agent.media.identity import identity_at
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.rings import Rings, overwritten
+from edge_agent.media.same_file import is_another_file
 from edge_agent.net.way import Way
 from edge_agent.send.conflicts import Conflicts
 from edge_agent.send.reach import Reach
@@ -68,6 +69,7 @@ _OPEN_ELSEWHERE = (
     " is read to its end in its turn"
 )
 _OPEN_ELSEWHERE_S = 2.0
+_LOST_ITS_NAME = "another file has its name now: its own is looked for in the watched folder, and it goes on from there"
 _YIELD_S = 1.0
 """Pause of the lane after a refusal that may concern one upload only, so that a queue of thousands
 does not ask a full server thousands of times at once."""
@@ -120,6 +122,10 @@ class FailurePolicy:
                 )
             if self._was_overwritten(recording):
                 return 0.0
+            if self._has_lost_its_name(recording):
+                return self._waits.hold(
+                    recording.id, Reason.SOURCE_MISSING, _LOST_ITS_NAME, _OPEN_ELSEWHERE_S
+                )
             was_sent = recording.state is not State.STABLE or recording.upload_id is not None
             tell = [
                 NewEvent("file.changed_during_upload", self._named(recording), subject=recording.id)
@@ -167,6 +173,13 @@ class FailurePolicy:
         log.info("upload.overwritten", recording_id=recording.id, path=printable(recording.path))
         self._let_go(recording)
         return True
+
+    def _has_lost_its_name(self, recording: Recording) -> bool:
+        """Return whether another file has the name: the watcher finds out where the recording's own is."""
+        now = identity_at(recording.path)
+        if now is None or recording.origin != "watch":
+            return False
+        return is_another_file(recording.path, recording.identity, now)
 
     def _is_open_elsewhere(self, recording: Recording) -> bool:
         """Return whether the name of *recording* is another file's, while its own is kept open."""

@@ -204,6 +204,15 @@ class Store:
         rows = self._rows("WHERE path = ? ORDER BY seq DESC LIMIT 1", (path,))
         return rows[0] if rows else None
 
+    def owner_of(self, path: bytes, identity: Identity) -> Recording | None:
+        """Return the recording at *path* whose file *identity* is, though a newer one may have that name, too."""
+        rows = self._rows(
+            "WHERE path = ? AND inode = ? ORDER BY seq DESC", (path, str(identity.inode))
+        )
+        over = (State.RELEASED, State.OVERWRITTEN)
+        its = (one for one in rows if one.identity.is_same_content(identity))
+        return next((one for one in its if one.state not in over), None)
+
     def superseded_by(self, recording: Recording) -> Receipt | None:
         """Return the receipt of the file's content of before, as long as that is remembered."""
         if recording.supersedes is None:
@@ -286,18 +295,18 @@ class Store:
 
     def places(
         self, *states: State, after_seq: int, limit: int, share: Share | None = None
-    ) -> list[tuple[int, bytes, int, str]]:
-        """Return number, path, device and folder of recordings in *states*, oldest first."""
+    ) -> list[tuple[int, bytes, int, int, str]]:
+        """Return number, path, device, inode and folder of recordings in *states*, oldest first."""
         marks = ",".join("?" * len(states))
         where, names = of_share(share)
         with self._database.reading() as run:
             # By number, which is the table's own order: the plus keeps SQLite from the index.
-            rows: list[tuple[int, bytes, int, str]] = run.execute(
-                f"SELECT seq, path, device, watch FROM recording WHERE seq > ? AND +state IN ({marks})"
-                f"{where} ORDER BY seq LIMIT ?",
+            rows: list[tuple[int, bytes, int, str, str]] = run.execute(
+                "SELECT seq, path, device, inode, watch FROM recording"
+                f" WHERE seq > ? AND +state IN ({marks}){where} ORDER BY seq LIMIT ?",
                 (after_seq, *states, *names, limit),
             ).fetchall()
-        return rows
+        return [(seq, path, device, int(inode), watch) for seq, path, device, inode, watch in rows]
 
     def adopt(self, before: str, after: str, tops: Collection[bytes]) -> None:
         """Give the recordings of the folder named *before* that lie below *tops* to the one named *after*.

@@ -121,6 +121,7 @@ def test_after_a_restart_what_is_new_is_handed_on_before_all_is_searched_for_wha
         before_the_end = folder.states()
 
     assert before_the_end["new.mp4"] is State.STABLE
+    folder.settle()
     assert folder.states()["7.mp4"] is State.FAILED
     assert count(folder) == {State.STABLE: 40, State.FAILED: 1}
 

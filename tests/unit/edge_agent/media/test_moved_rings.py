@@ -1,0 +1,100 @@
+"""Rings of names that are moved on: what was `seg_0` is `seg_1` when the next one is `seg_0`."""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+
+import pytest
+
+from edge_agent.core.upload import State
+from tests.support.rim import sent
+
+NAMES = [f"seg_{number}.mp4" for number in range(4)]
+
+
+def move_on(folder, content: bytes) -> None:
+    """Move each file on to the next name, over the oldest, and put the next one in the first's place."""
+    for before, after in reversed(list(pairwise(NAMES))):
+        if (folder.media / before).exists():
+            (folder.media / before).replace(folder.media / after)
+    aside = folder.write(".new", content)
+    aside.replace(folder.media / NAMES[0])
+
+
+def states(folder) -> dict[str, State]:
+    """Return content's digit -> state; each content is as long as its digit says."""
+    return {
+        str(one.identity.length): one.state
+        for one in folder.store.in_states(*State)
+        if one.state is not State.RELEASED
+    }
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_each_file_is_the_recording_that_it_was_and_what_is_written_over_is_counted(
+    folder, at_once
+):
+    for number in range(1, 5):
+        move_on(folder, b"x" * number)
+        folder.settle()
+    before = {one.identity.length: one.id for one in folder.store.in_states(*State)}
+
+    for number in range(5, 5 + at_once):
+        move_on(folder, b"x" * number)
+    folder.settle()
+    folder.settle()
+
+    gone = {str(number): State.OVERWRITTEN for number in range(1, 1 + at_once)}
+    there = {str(number): State.STABLE for number in range(1 + at_once, 5 + at_once)}
+    assert states(folder) == gone | there
+    after = {one.identity.length: one.id for one in folder.store.in_states(*State)}
+    assert after.items() >= before.items()
+    for one in folder.store.in_states(State.STABLE):
+        assert (folder.media / one.name).stat().st_size == one.identity.length
+        assert os.fsdecode(one.path) == str(folder.media / one.name)
+    totals = folder.store.notes.totals()
+    assert (totals.files_overwritten, totals.files_failed) == (at_once, 0)
+
+
+def test_of_what_was_sent_nothing_is_sent_again(folder):
+    for number in range(1, 4):
+        move_on(folder, b"x" * number)
+        folder.settle()
+    for one in folder.store.in_states(State.STABLE):
+        sent(folder, one)
+
+    move_on(folder, b"xxxx")
+    folder.settle()
+
+    verified = {str(number): State.VERIFIED for number in range(1, 4)}
+    assert states(folder) == {**verified, "4": State.STABLE}
+
+
+def test_a_file_that_is_replaced_by_whoever_mends_it_is_the_same_recording(folder):
+    folder.write("flight.mp4")
+    folder.settle()
+    before = folder.only().id
+
+    folder.write(".mended", b"the same, with its index in front").replace(
+        folder.media / "flight.mp4"
+    )
+    folder.settle()
+
+    assert (folder.only().id, folder.only().state) == (before, State.STABLE)
+    assert folder.store.notes.totals().files_overwritten == 0
+
+
+def test_the_oldest_of_a_ring_is_written_over_by_another_of_its_length(folder):
+    for number in range(3):
+        folder.write(f"loop{number}.mp4", b"recording")
+        os.utime(folder.media / f"loop{number}.mp4", (1000 + number, 1000 + number))
+    folder.settle()
+    before = folder.named("loop0.mp4")
+
+    folder.write(".new", b"RECORDING").replace(folder.media / "loop0.mp4")
+    folder.settle()
+
+    assert folder.store.get(before.id).state is State.OVERWRITTEN
+    assert folder.store.notes.totals().files_overwritten == 1
+    assert folder.store.newest_at(before.path).state is State.STABLE
