@@ -160,6 +160,27 @@ def test_a_device_that_says_goodbye_to_one_server_is_offline_at_both(two):
     assert [each.row()["presence"] for each in (two.one, two.other)] == ["offline", "offline"]
 
 
+def test_two_agents_with_one_id_are_told_though_each_reports_to_a_server_of_its_own(two):
+    told = []
+    for _ in range(6):
+        for to, run in ((two.one, "run-1"), (two.other, "run-2")):
+            told.append(two.tell(to, run_id=run)["contested"])
+            two.pass_s(2)
+
+    assert not any(told[:4])
+    assert all(told[-2:])
+
+
+def test_a_device_that_starts_all_the_time_is_one_agent_at_both_servers(two):
+    told = []
+    for start in range(6):
+        for to in (two.one, two.other, two.one):
+            told.append(two.tell(to, run_id=f"run-{start}")["contested"])
+            two.pass_s(2)
+
+    assert not any(told)
+
+
 def test_a_device_that_one_server_forgets_is_gone_at_the_other(two):
     two.tell(two.one)
     two.pass_s(2)
