@@ -1,5 +1,7 @@
 """The database of the running program is lost, and an operator brings it back."""
 
+from contextlib import contextmanager
+
 import pytest
 
 from edge_host.command_line import EXIT_CONFIG
@@ -10,8 +12,10 @@ from upload_protocol.ranges import ByteRange
 pytestmark = pytest.mark.slow
 
 
-def test_after_a_lost_database_nothing_begins_anew_and_devices_go_on_from_the_copy(tmp_path):
-    server = Server(tmp_path, auth={"mode": "open"}, limits={"min_free": 0})
+@contextmanager
+def killed_with_an_upload(folder):
+    """Yield a server that was killed, and the upload of which it has the first five of ten bytes."""
+    server = Server(folder, auth={"mode": "open"}, limits={"min_free": 0})
     server.start()
     try:
         client = Client(server.port, "cam-1")
@@ -19,6 +23,13 @@ def test_after_a_lost_database_nothing_begins_anew_and_devices_go_on_from_the_co
         client.put(upload_id, ByteRange(0, 5), b"01234", 10, with_digest=False)
         client.close()
         server.kill()
+        yield server, upload_id
+    finally:
+        server.close()
+
+
+def test_after_a_lost_database_nothing_begins_anew_and_devices_go_on_from_the_copy(tmp_path):
+    with killed_with_an_upload(tmp_path) as (server, upload_id):
         copy = server.data_dir / "state.db.copy-1"
         hasty = Program("hasty", tmp_path, [*HASTY_SERVER, "run", "--config", server.config])
         hasty.start()
@@ -42,8 +53,6 @@ def test_after_a_lost_database_nothing_begins_anew_and_devices_go_on_from_the_co
         client.put(upload_id, ByteRange(5, 10), b"56789", 10, with_digest=False)
         completed, _ = client.complete(upload_id, b"0123456789")
         client.close()
-    finally:
-        server.close()
 
     assert "1 unfinished upload," in told
     assert (status, document["received"]) == (200, [[0, 5]])
@@ -51,14 +60,7 @@ def test_after_a_lost_database_nothing_begins_anew_and_devices_go_on_from_the_co
 
 
 def test_a_young_database_whose_log_is_lost_is_no_silent_new_start(tmp_path):
-    server = Server(tmp_path, auth={"mode": "open"}, limits={"min_free": 0})
-    server.start()
-    try:
-        client = Client(server.port, "cam-1")
-        upload_id = client.create("a.mp4", 10)
-        client.put(upload_id, ByteRange(0, 5), b"01234", 10, with_digest=False)
-        client.close()
-        server.kill()
+    with killed_with_an_upload(tmp_path) as (server, upload_id):
         (server.data_dir / "state.db-wal").unlink()
         (server.data_dir / "state.db-shm").unlink()
 
@@ -74,8 +76,6 @@ def test_a_young_database_whose_log_is_lost_is_no_silent_new_start(tmp_path):
         client.put(anew, ByteRange(0, 10), b"0123456789", 10, with_digest=False)
         completed, _ = client.complete(anew, b"0123456789")
         client.close()
-    finally:
-        server.close()
 
     assert ended == EXIT_CONFIG
     assert "state.db has gone back" in said

@@ -16,13 +16,14 @@ from structlog.testing import capture_logs
 from edge_host.clock import SystemClock
 from ingest_server.core.errors import ServerError
 from ingest_server.front.address import ListenAddress, parse_address
-from ingest_server.notify import metrics_listener
 from ingest_server.notify.metrics import Metrics
 from ingest_server.notify.metrics_listener import (
     ACCEPT_PAUSE_S,
     MOST_AT_ONCE,
+    TIMEOUT_S,
     MetricsListener,
 )
+from tests.support.clock import VirtualClock
 from tests.support.figures import Figures, ask, create, running
 from tests.support.processes import SERVER, wait_for
 from tests.support.raw_http import Peer
@@ -140,31 +141,39 @@ def has_ended(connection):
         return True
 
 
-def test_however_many_say_what_they_want_a_byte_at_a_time_they_take_neither_all_threads_nor_forever(
-    metrics, monkeypatch
+def test_row_40_however_many_say_what_they_want_a_byte_at_a_time_they_take_neither_all_threads_nor_forever(
+    metrics,
 ):
-    monkeypatch.setattr(metrics_listener, "TIMEOUT_S", 1.0)
-    listener = MetricsListener(ListenAddress("127.0.0.1", 0), metrics, list, SystemClock().now_s)
+    clock = VirtualClock()
+    listener = MetricsListener(ListenAddress("127.0.0.1", 0), metrics, list, clock.now_s)
     before = threading.active_count()
     listener.start()
     with contextlib.ExitStack() as closing, capture_logs() as logs:
         peers = [closing.enter_context(Peer(listener.address)) for _ in range(2 * MOST_AT_ONCE)]
-        most, byte = 0, b"GET /metrics HTTP/1.1\r\nX-Slow: "
+        byte = b"GET /metrics HTTP/1.1\r\nX-Slow: "
 
-        def all_are_gone():
-            nonlocal most, byte
-            most = max(most, threading.active_count() - before)
+        def are_served(count):
+            nonlocal byte
             for one in peers:
                 with contextlib.suppress(OSError):
                     one.send(byte)
             byte = b"a"
-            return all(has_ended(one.socket) for one in peers)
+            return sum(not has_ended(one.socket) for one in peers) == count
 
-        wait_for(all_are_gone, "all are hung up on", every_s=0.2)
+        wait_for(lambda: are_served(MOST_AT_ONCE), "who is too many is hung up on", every_s=0.02)
+        threads = threading.active_count() - before
+        clock.pass_s(TIMEOUT_S)
+        for _ in range(2):  # once the second is hung up on, it has been looked at the time
+            late = closing.enter_context(Peer(listener.address))
+            wait_for(lambda late=late: has_ended(late.socket), "one more is hung up on")
+        in_time = are_served(MOST_AT_ONCE)
+        clock.pass_s(0.1)
+        wait_for(lambda: are_served(0), "all are hung up on", every_s=0.02)
         answer = ask(listener.address, "/readyz")[0]
         listener.stop()
 
-    assert most <= MOST_AT_ONCE + 1
+    assert threads <= MOST_AT_ONCE + 1
+    assert in_time
     assert 1 <= [one["event"] for one in logs].count("metrics.crowded") < MOST_AT_ONCE
     assert answer == 200
 

@@ -46,7 +46,7 @@ def test_a_new_run_begins_to_count_anew(site):
     assert site.rows()["drone-1"]["state"] == "paused"
 
 
-def test_two_agents_that_report_as_one_device_are_both_told(site):
+def test_row_39_two_agents_that_report_as_one_device_are_both_told(site):
     told = [
         site.report(seq=seq, run_id=run)["contested"]
         for seq in range(1, 5)
