@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 import falcon
 
@@ -14,6 +12,7 @@ from ingest_server.fleet import holdings
 from ingest_server.fleet.intake import Intake
 from ingest_server.fleet.report import MOST_BYTES, Report
 from ingest_server.fleet.service import FleetService
+from ingest_server.protocols.json_answer import say
 from ingest_server.protocols.requests import (
     body_with_length,
     device_of,
@@ -35,7 +34,7 @@ class Reports:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         reporter = Reporter(req, self.intake.fleet)
         report = message(req, Report.from_json, MOST_BYTES)
-        send(resp, self.intake.take(reporter.named(report.device), report))
+        say(resp, self.intake.take(reporter.named(report.device), report))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class HoldsReports:
         except MessageError as error:
             raise Refused("malformed-request", str(error)) from error
         standing = holdings.take(self.fleet, reporter.named(changes.device), changes)
-        send(resp, holdings.standing_document(standing))
+        say(resp, holdings.standing_document(standing))
 
 
 class Reporter:
@@ -102,9 +101,3 @@ class Reporter:
             )
         self._fleet.count_in(named)
         return named
-
-
-def send(resp: falcon.Response, document: Any) -> None:
-    """Answer with JSON."""
-    resp.content_type = "application/json"
-    resp.data = json.dumps(document, separators=(",", ":")).encode("ascii")

@@ -13,8 +13,8 @@ import falcon
 
 from ingest_server.auth.audit import Audit
 from ingest_server.fleet import queries
-from ingest_server.fleet.device_routes import send
 from ingest_server.fleet.operations import Operations
+from ingest_server.protocols.json_answer import say
 from ingest_server.protocols.packing import pack, tagged
 from ingest_server.protocols.requests import message
 from upload_protocol.headers import FLEET_PATH
@@ -84,7 +84,7 @@ class History:
     @falcon.after(pack)
     def on_get(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
         hours = queries.whole(req, "hours", 24, least=1, most=744)
-        send(resp, self.desk.operations.past.history(device, hours))
+        say(resp, self.desk.operations.past.history(device, hours))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class CommandsOf:
 
     @falcon.after(pack)
     def on_get(self, _req: falcon.Request, resp: falcon.Response, device: str) -> None:
-        send(resp, {"commands": self.desk.operations.commands(device)})
+        say(resp, {"commands": self.desk.operations.commands(device)})
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
         by = req.context.operator.name
@@ -108,7 +108,7 @@ class CommandOf:
     def on_get(
         self, _req: falcon.Request, resp: falcon.Response, device: str, command_id: str
     ) -> None:
-        send(resp, self.desk.operations.command(device, command_id))
+        say(resp, self.desk.operations.command(device, command_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class Desired:
         with self.desk.audit.action("device.desire", device, json.dumps(settings)[:200]):
             version = self.desk.operations.desire(device, settings, queries.versions(req))
         resp.set_header("ETag", f'"{version}"')
-        send(resp, {"version": version})
+        say(resp, {"version": version})
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class Holds:
 
     @falcon.after(pack)
     def on_get(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
-        send(
+        say(
             resp,
             self.desk.operations.past.holds(
                 device,
@@ -160,7 +160,7 @@ class Events:
     @falcon.after(pack)
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         after = req.get_param("after")
-        send(
+        say(
             resp,
             self.desk.operations.past.events(
                 req.get_param("device"),
@@ -196,5 +196,4 @@ def _give(desk: Desk, resp: falcon.Response, device: str, wanted: _Wanted, by: s
     with desk.audit.action(f"command.{wanted.cmd[:40]}", device) as entry:
         made = desk.operations.give(device, wanted.cmd, wanted.args, wanted.expires_in_s, by)
         entry.object = made["id"]
-    send(resp, made)
-    resp.status = HTTPStatus.ACCEPTED
+    say(resp, made, HTTPStatus.ACCEPTED)

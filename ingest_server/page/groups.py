@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import falcon
 
 from ingest_server.core.errors import Refused
 from ingest_server.page.downloads import media_type_of
+from ingest_server.protocols.json_answer import say
 from ingest_server.protocols.packing import pack
 from ingest_server.protocols.query import device_asked_for, number_of, text_of
 from ingest_server.storage.interface import GroupRecord
@@ -45,7 +45,7 @@ class _Groups:
         before = number_of(req, "cursor", 0, most=2**62) or None
         found = self.grouping.page(device=device, state=state, before=before, limit=limit + 1)
         following = None if len(found) <= limit else str(found[limit - 1].seq)
-        _send(resp, {"groups": [row_of(one) for one in found[:limit]], "next": following})
+        say(resp, {"groups": [row_of(one) for one in found[:limit]], "next": following})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class _Group:
             raise Refused("not-found", "this device has told of no such group, or long ago")
         record, members = found
         listed = [_file(member, receipt) for member, receipt in members]
-        _send(resp, {**row_of(record), "missing": list(record.missing), "members": listed})
+        say(resp, {**row_of(record), "missing": list(record.missing), "members": listed})
 
 
 def row_of(record: GroupRecord) -> dict[str, Any]:
@@ -101,8 +101,3 @@ def _file(member: GroupMember, receipt: Receipt | None) -> dict[str, Any]:
         "published_as": None if receipt is None else receipt.published_as,
         "can_play": receipt is not None and media_type_of(member.name) is not None,
     }
-
-
-def _send(resp: falcon.Response, document: dict[str, Any]) -> None:
-    resp.content_type = "application/json"
-    resp.data = json.dumps(document, separators=(",", ":")).encode("ascii")

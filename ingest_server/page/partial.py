@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from ingest_server.front.admission import CONTENT, PARTIAL_PATH
 from ingest_server.page import content
 from ingest_server.page.downloads import media_type_of
 from ingest_server.page.recordings import Shelf
+from ingest_server.protocols.json_answer import say
 from ingest_server.protocols.query import device_asked_for, number_of, text_of
 from ingest_server.protocols.requests import known_id
 from upload_protocol.headers import is_upload_id, whole_number
@@ -42,9 +42,7 @@ class _Partials:
         count = number_of(req, "limit", DEFAULT_PAGE, most=MAX_PAGE)
         found = self.shelf.arriving.page(device=device, after=after, limit=count)
         following = found[-1].id if len(found) == count else None
-        resp.content_type = "application/json"
-        document = {"partial": list(_rows(found)), "next": following}
-        resp.data = json.dumps(document, separators=(",", ":")).encode("ascii")
+        say(resp, {"partial": list(_rows(found)), "next": following})
 
 
 @dataclass(frozen=True, slots=True)

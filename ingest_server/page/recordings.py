@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +16,7 @@ from ingest_server.core.record import FACTS
 from ingest_server.front.admission import CONTENT, RECORDINGS_PATH
 from ingest_server.page import content
 from ingest_server.page.downloads import DownloadPlaces, Readers, media_type_of
+from ingest_server.protocols.json_answer import say
 from ingest_server.protocols.query import device_asked_for, number_of, text_of
 from ingest_server.protocols.requests import known_id
 from ingest_server.storage.interface import Link, RecordingQuery
@@ -74,7 +73,7 @@ class _Recordings:
         page = self.shelf.handing_out.page(_query(req))
         following = None if page.next is None else ".".join(page.next)
         rows = [{**_row(one), "facts": self._facts(one)} for one in page.receipts]
-        _send(resp, {"recordings": rows, "next": following})
+        say(resp, {"recordings": rows, "next": following})
 
     def _facts(self, receipt: Receipt) -> dict[str, str]:
         """Return what the recording says of itself, as its device told."""
@@ -95,7 +94,7 @@ class _OneRecording:
             "metadata": dict(record.metadata),
             "receipt": receipt.to_json(),
         }
-        _send(resp, {**_row(receipt), **more, "upload_id": record.id})
+        say(resp, {**_row(receipt), **more, "upload_id": record.id})
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +169,3 @@ def _moment(req: falcon.Request, name: str) -> str | None:
 
 def _row(receipt: Receipt) -> dict[str, Any]:
     return {**receipt.to_json(), "can_play": media_type_of(receipt.name) is not None}
-
-
-def _send(resp: falcon.Response, document: Mapping[str, Any]) -> None:
-    resp.content_type = "application/json"
-    resp.data = json.dumps(document, separators=(",", ":")).encode("ascii")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -16,6 +14,7 @@ from ingest_server.auth.sessions import LONGEST, csrf_token
 from ingest_server.auth.visits import Visit
 from ingest_server.core.errors import Refused
 from ingest_server.front.proxy_headers import LINK_BASE
+from ingest_server.protocols.json_answer import say
 from ingest_server.protocols.requests import message, url_parts
 from upload_protocol.members import MessageError
 
@@ -94,7 +93,7 @@ class SessionResource:
         """Say who is in front of the browser."""
         visit = self._visit(req)
         visit.refuse_foreign()
-        _send(resp, self._told(self._operators.visitor(visit)))
+        say(resp, self._told(self._operators.visitor(visit)))
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Begin a session, in the place of the one that the browser had.
@@ -163,8 +162,3 @@ def add_routes(
     app: falcon.App[falcon.Request, falcon.Response], operators: Operators, public_url: str | None
 ) -> None:
     app.add_route(SESSION_PATH, SessionResource(operators, public_url))
-
-
-def _send(resp: falcon.Response, document: Mapping[str, Any]) -> None:
-    resp.content_type = "application/json"
-    resp.data = json.dumps(document, separators=(",", ":")).encode("ascii")

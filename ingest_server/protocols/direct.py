@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -10,6 +9,7 @@ from typing import TypeVar
 import falcon
 
 from ingest_server.core.errors import Refused
+from ingest_server.protocols.json_answer import say
 from ingest_server.protocols.native import MAX_JSON_BYTES, Native, send_status
 from ingest_server.protocols.requests import device_of, known_id, message
 from upload_protocol import headers
@@ -35,8 +35,7 @@ class _Parts:
         """
         wanted = _message(self.native, req, upload_id, PartsRequest.from_json)
         signed = self.native.receiver.direct.sign(device_of(req), upload_id, wanted.parts)
-        resp.content_type = "application/json"
-        resp.data = json.dumps(signed.to_json(), separators=(",", ":")).encode("ascii")
+        say(resp, signed.to_json())
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -11,6 +10,7 @@ import falcon
 from ingest_server.auth.gate import AuthenticationGate
 from ingest_server.auth.tokens import Issued, TokenIssuer
 from ingest_server.core.errors import Refused
+from ingest_server.protocols.json_answer import say
 from ingest_server.protocols.requests import message
 from upload_protocol.enrolment import ClaimRequest, IssuedToken
 from upload_protocol.headers import CLAIM_PATH, ROTATE_PATH
@@ -50,8 +50,6 @@ class _Claim:
 
 
 def _send(resp: falcon.Response, issued: Issued, status: HTTPStatus = HTTPStatus.OK) -> None:
-    resp.status = status
-    resp.content_type = "application/json"
     told = IssuedToken(
         token=issued.token,
         token_id=issued.record.token_id,
@@ -59,4 +57,4 @@ def _send(resp: falcon.Response, issued: Issued, status: HTTPStatus = HTTPStatus
         scopes=issued.record.scopes,
         expires_at=issued.record.expires_at,
     )
-    resp.data = json.dumps(told.to_json(), separators=(",", ":")).encode("ascii")
+    say(resp, told.to_json(), status)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import falcon
 
 from ingest_server.auth.authentication import ANONYMOUS
 from ingest_server.core.errors import Refused
+from ingest_server.protocols.json_answer import say
 from ingest_server.protocols.requests import device_of, message
 from ingest_server.uploads.grouping import Grouping
 from upload_protocol.groups import MAX_MANIFEST_BYTES, GroupReport
@@ -36,6 +36,4 @@ class _Groups:
             raise Refused("device-mismatch", detail)
         if device is None and req.context.caller.token_id is not None:
             raise Refused("forbidden", "a group needs the token of a device, not an operator's")
-        status = self.grouping.take(device or report.device or ANONYMOUS, report)
-        resp.content_type = "application/json"
-        resp.data = json.dumps(status.to_json(), separators=(",", ":")).encode("ascii")
+        say(resp, self.grouping.take(device or report.device or ANONYMOUS, report).to_json())

@@ -7,7 +7,6 @@ lose its first request creates with an empty one, or sends an Idempotency-Key an
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
@@ -21,6 +20,7 @@ from ingest_server.core.recorded import as_rfc3339
 from ingest_server.front.body import SocketBody
 from ingest_server.front.interim import interim_answer
 from ingest_server.protocols import digest_fields, disposition, interop
+from ingest_server.protocols.json_answer import say
 from ingest_server.protocols.requests import device_of, known_id, media_type_of
 from ingest_server.protocols.resumable import (
     DONE,
@@ -263,13 +263,11 @@ def _finish(
 
 def _answer_receipt(resp: falcon.Response, receipt: Receipt | None) -> None:
     resp.set_header(COMPLETE, "?1")
-    resp.content_type = "application/json"
     if receipt is None:
-        resp.status = HTTPStatus.ACCEPTED
-        resp.data = b'{"state":"verifying"}'
-        return
-    # No Repr-Digest: the content is this receipt, which has the file's digest.
-    resp.data = json.dumps(receipt.to_json(), separators=(",", ":")).encode("ascii")
+        say(resp, {"state": "verifying"}, HTTPStatus.ACCEPTED)
+    else:
+        # No Repr-Digest: the content is this receipt, which has the file's digest.
+        say(resp, receipt.to_json())
 
 
 def _tell(resp: falcon.Response, status: UploadStatus) -> None:

@@ -5,13 +5,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 
 import falcon
 
@@ -19,6 +16,7 @@ from edge_host.clock import Clock, rfc3339
 from ingest_server.auth.authentication import ANONYMOUS
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import refuse_unless_open
+from ingest_server.protocols.json_answer import say
 from ingest_server.protocols.query import number_of, text_of
 from ingest_server.protocols.requests import (
     body_with_length,
@@ -125,7 +123,7 @@ class _Probe:
             limits=Limits(max_length=self.native.receiver.settings.max_length),
             device=device_of(req),
         )
-        _send(resp, probe.to_json())
+        say(resp, probe.to_json())
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +150,7 @@ class _Uploads:
         if pending is not None:
             _send_pending(resp, status, pending)
         else:
-            _send(resp, status.to_json(), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+            say(resp, status.to_json(), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         device = device_of(req)
@@ -169,7 +167,7 @@ class _Uploads:
         found, following = self.native.receiver.listing.page(
             device, state=state, after=after, limit=limit
         )
-        _send(resp, Page(tuple(found), following).to_json())
+        say(resp, Page(tuple(found), following).to_json())
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +206,7 @@ class _Blocks:
         found = self.native.receiver.blocks.read(
             device_of(req), upload_id, size=size, start=start, limit=limit, has_left=has_left(req)
         )
-        _send(resp, found.to_json())
+        say(resp, found.to_json())
 
     def on_head(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
         """Say what GET would begin with. No block is read, so the length of its answer is not known."""
@@ -248,7 +246,7 @@ class _Complete:
         if isinstance(outcome, Pending):
             _send_pending(resp, self.native.receiver.status(device, upload_id), outcome)
         else:
-            _send(resp, outcome.to_json())
+            say(resp, outcome.to_json())
 
 
 def _where(req: falcon.Request, length: int) -> ContentRange:
@@ -275,22 +273,13 @@ def _content_digest(req: falcon.Request) -> Digest | None:
         raise Refused("malformed-request", f"{headers.CONTENT_DIGEST}: {error}") from error
 
 
-def _send(
-    resp: falcon.Response, document: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK
-) -> None:
-    resp.status = status
-    resp.content_type = "application/json"
-    # ASCII with escapes: a name may hold what UTF-8 cannot (lone surrogates).
-    resp.data = json.dumps(document, separators=(",", ":")).encode("ascii")
-
-
 def _send_pending(resp: falcon.Response, status: UploadStatus, pending: Pending) -> None:
     resp.set_header(headers.RETRY_AFTER, str(max(1, math.ceil(pending.retry_after_s))))
-    _send(resp, status.to_json(), HTTPStatus.ACCEPTED)
+    say(resp, status.to_json(), HTTPStatus.ACCEPTED)
 
 
 def send_status(resp: falcon.Response, status: UploadStatus) -> None:
     resp.set_header(headers.UPLOAD_OFFSET, str(status.received.prefix))
     if status.length is not None:
         resp.set_header(headers.UPLOAD_LENGTH, str(status.length))
-    _send(resp, status.to_json())
+    say(resp, status.to_json())

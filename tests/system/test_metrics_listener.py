@@ -8,6 +8,7 @@ import socket
 import socketserver
 import subprocess
 import threading
+from functools import partial
 
 import httpx
 import pytest
@@ -165,7 +166,7 @@ def test_row_40_however_many_say_what_they_want_a_byte_at_a_time_they_take_neith
         clock.pass_s(TIMEOUT_S)
         for _ in range(2):  # once the second is hung up on, it has been looked at the time
             late = closing.enter_context(Peer(listener.address))
-            wait_for(lambda late=late: has_ended(late.socket), "one more is hung up on")
+            wait_for(partial(has_ended, late.socket), "one more is hung up on")
         in_time = are_served(MOST_AT_ONCE)
         clock.pass_s(0.1)
         wait_for(lambda: are_served(0), "all are hung up on", every_s=0.02)

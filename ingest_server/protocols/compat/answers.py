@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 import falcon
 
 from ingest_server.core.errors import Refused
+from ingest_server.protocols.json_answer import as_json, say
 from ingest_server.uploads.pending import Pending
 from upload_protocol import headers
 from upload_protocol.messages import Receipt
@@ -37,17 +37,6 @@ def content_range(value: str | None) -> tuple[int, int, int] | None:
 def dashed(upload_id: str) -> str:
     """Return an id as these servers write theirs: as a UUID."""
     return str(uuid.UUID(upload_id))
-
-
-def as_json(document: object) -> str:
-    # ASCII with escapes: a name may hold what UTF-8 cannot (lone surrogates).
-    return json.dumps(document, separators=(",", ":"))
-
-
-def say(resp: falcon.Response, document: object, status: int = 200) -> None:
-    resp.status = status
-    resp.content_type = "application/json"
-    resp.data = as_json(document).encode("ascii")
 
 
 def say_each(resp: falcon.Response, documents: Iterable[object]) -> None:

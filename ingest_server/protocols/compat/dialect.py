@@ -19,9 +19,9 @@ from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord, not_found
 from ingest_server.core.recorded import told_in
 from ingest_server.protocols.compat import finishing
-from ingest_server.protocols.compat.answers import as_json
 from ingest_server.protocols.compat.finishing import ClientChecksum
 from ingest_server.protocols.compat.multipart import FilePart, Form
+from ingest_server.protocols.json_answer import as_json
 from ingest_server.protocols.requests import device_of, link
 from ingest_server.storage.interface import Part
 from ingest_server.uploads.body import Body

@@ -15,10 +15,11 @@ import falcon
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, missing_of, refuse_unless_there
 from ingest_server.protocols.compat import sequential
-from ingest_server.protocols.compat.answers import content_range, detail_shape, say, say_outcome
+from ingest_server.protocols.compat.answers import content_range, detail_shape, say_outcome
 from ingest_server.protocols.compat.dialect import ChunkSizeError, DialectAnswer, DialectUploads
 from ingest_server.protocols.compat.finishing import ChecksumMismatchError, ClientChecksum
 from ingest_server.protocols.compat.multipart import FilePart, Form
+from ingest_server.protocols.json_answer import say
 from ingest_server.uploads.pending import Pending
 
 PREFIX = "/compat/django/upload"

@@ -21,7 +21,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.core.record import FINISHING, UNFINISHED, State, UploadRecord
 from ingest_server.core.recorded import told_in
 from ingest_server.protocols.compat import chunk_chain, chunk_notes, sequential
-from ingest_server.protocols.compat.answers import dashed, detail_shape, say, say_outcome
+from ingest_server.protocols.compat.answers import dashed, detail_shape, say_outcome
 from ingest_server.protocols.compat.dialect import DialectAnswer, DialectUploads
 from ingest_server.protocols.compat.django_init_end import (
     ALGORITHMS,
@@ -32,6 +32,7 @@ from ingest_server.protocols.compat.django_init_end import (
     finish_if_whole,
 )
 from ingest_server.protocols.compat.multipart import FilePart, Form
+from ingest_server.protocols.json_answer import say
 from upload_protocol.headers import MAX_OFFSET, whole_number
 
 PREFIX = "/compat/django-init/upload"

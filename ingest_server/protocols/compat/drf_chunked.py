@@ -18,7 +18,6 @@ from ingest_server.protocols.compat.answers import (
     content_range,
     dashed,
     detail_shape,
-    say,
     say_each,
     say_outcome,
 )
@@ -29,6 +28,7 @@ from ingest_server.protocols.compat.finishing import (
     UnknownAlgorithmError,
 )
 from ingest_server.protocols.compat.multipart import FilePart, Form
+from ingest_server.protocols.json_answer import say
 from ingest_server.protocols.requests import device_of
 from ingest_server.uploads.pending import Pending
 from upload_protocol.messages import Receipt

@@ -20,7 +20,6 @@ from ingest_server.protocols.compat.answers import (
     content_range,
     dashed,
     detail_shape,
-    say,
     say_each,
     say_outcome,
 )
@@ -31,6 +30,7 @@ from ingest_server.protocols.compat.finishing import (
     UnknownAlgorithmError,
 )
 from ingest_server.protocols.compat.multipart import FilePart, Form
+from ingest_server.protocols.json_answer import say
 from ingest_server.storage.interface import Part
 from ingest_server.uploads.pending import Pending
 from upload_protocol.headers import whole_number

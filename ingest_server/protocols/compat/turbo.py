@@ -20,10 +20,11 @@ from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, end_of, refuse_unless_there
 from ingest_server.core.recorded import told_in
 from ingest_server.protocols.compat import chunk_notes, finishing, sequential
-from ingest_server.protocols.compat.answers import dashed, detail_shape, say, say_outcome
+from ingest_server.protocols.compat.answers import dashed, detail_shape, say_outcome
 from ingest_server.protocols.compat.dialect import DialectAnswer, DialectUploads, StoredBody
 from ingest_server.protocols.compat.finishing import ChecksumMismatchError, ClientChecksum
 from ingest_server.protocols.compat.multipart import FilePart, Form
+from ingest_server.protocols.json_answer import say
 from ingest_server.uploads.pending import Pending
 from upload_protocol.headers import ContentRange, whole_number
 from upload_protocol.messages import Receipt
