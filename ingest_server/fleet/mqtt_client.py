@@ -1,13 +1,10 @@
 """One session with a broker, from the connection until it ends: all of the server that knows paho.
 
-paho carries the wire alone. It never reconnects and acknowledges nothing by itself: a session that ends is
-over, and the next one is a new client, with the files as they are then.
+The next one is a new client, with the files as they are then.
 """
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable
@@ -15,17 +12,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
-from edge_host.mqtt_packets import Incoming
+from edge_host.mqtt_session import SessionClient, properties
 from ingest_server.fleet.broker_words import Ended
 from ingest_server.fleet.mqtt_messages import Saying
 
 CLIENT_ID = "edgeup-ingest-server"
 KEEP_ALIVE_S = 60
-CONNECT_TIMEOUT_S = 15.0
 ANSWER_S = 10.0
 """From the connection to the broker's answer: one that knows another version may say nothing."""
 KEPT_S = 86_400
@@ -112,15 +107,15 @@ class Session:
             self._end = Ended(why=error, was_reached=True)
         finally:
             self.is_open = False
-            self._let_go()
+            self._client.let_go()
         return self._end
 
     def publish(self, saying: Saying) -> None:
         """Say it, if the session lives for so long."""
-        properties = None
+        more = None
         if self.is_v5 and saying.expires_s is not None:
-            properties = _properties(PacketTypes.PUBLISH, MessageExpiryInterval=saying.expires_s)
-        info = self._client.publish(saying.topic, saying.payload, 1, saying.is_retained, properties)
+            more = properties(PacketTypes.PUBLISH, MessageExpiryInterval=saying.expires_s)
+        info = self._client.publish(saying.topic, saying.payload, 1, saying.is_retained, more)
         with self._lock:
             reason = self._early.pop(info.mid, None)
             if reason is None:
@@ -143,41 +138,28 @@ class Session:
     def abort(self) -> None:
         """Cut the connection; the broker says the will."""
         self._is_closing.set()
-        connection = self._client.socket()
-        if isinstance(connection, socket.socket):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+        self._client.cut()
 
-    def _made(self, will: Saying) -> paho.Client:
-        client = _LimitedClient(
-            CallbackAPIVersion.VERSION2,
-            client_id=CLIENT_ID,
-            protocol=MQTTProtocolVersion.MQTTv5 if self.is_v5 else MQTTProtocolVersion.MQTTv311,
-            clean_session=None if self.is_v5 else False,
-            reconnect_on_failure=False,
-            manual_ack=True,
+    def _made(self, will: Saying) -> SessionClient:
+        client = SessionClient(
+            CLIENT_ID,
+            is_v5=self.is_v5,
+            most_packet_bytes=MOST_PACKET_BYTES,
+            most_queued=MOST_ON_THE_WAY,
         )
-        client.suppress_exceptions = True
-        client.connect_timeout = CONNECT_TIMEOUT_S
-        client.max_queued_messages_set(MOST_ON_THE_WAY)
-        if self._login.username is not None:
-            client.username_pw_set(self._login.username, self._login.password)
-        if self._login.tls is not None:
-            client.tls_set_context(self._login.tls)
+        client.log_in(self._login.username, self._login.password, self._login.tls)
         client.will_set(will.topic, will.payload, 1, retain=True)
         client.on_connect = self._connected
         client.on_publish = self._published
         client.on_subscribe = self._subscribed
         client.on_message = self._heard
         client.on_disconnect = self._disconnected
-        # With this set the session's thread alone writes: two would tear each other's packets.
-        client.on_socket_register_write = _leave_it_to_the_loop
         return client
 
     def _connect(self) -> None:
         login = self._login
         if self.is_v5:
-            kept = _properties(
+            kept = properties(
                 PacketTypes.CONNECT,
                 SessionExpiryInterval=KEPT_S,
                 ReceiveMaximum=MOST_UNACKNOWLEDGED,
@@ -201,15 +183,6 @@ class Session:
             elif self._now_s() >= until_s:
                 self._end = Ended(was_reached=True, is_silent=True)
                 return
-
-    def _let_go(self) -> None:
-        client = self._client
-        # They hold this object: without them no cycle is left, and paho closes its sockets at once.
-        client.on_connect = client.on_publish = client.on_message = None
-        client.on_subscribe = client.on_disconnect = None
-        connection = client.socket()
-        if connection is not None:
-            connection.close()
 
     def _connected(
         self, client: paho.Client, _data: object, _flags: object, reason: Any, _properties: object
@@ -267,28 +240,3 @@ class Session:
         self._end = Ended(
             code, said, was_reached=True, was_answered=was_answered, was_taken=was_answered
         )
-
-
-class _LimitedClient(paho.Client):
-    """Raises `PacketRefusedError` out of ``loop`` where the broker sends what we do not take."""
-
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
-        self._incoming = Incoming(MOST_PACKET_BYTES)
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        # paho has no public place between its socket and its memory; a test holds that this is one.
-        data = super()._sock_recv(bufsize)
-        self._incoming.take(data, is_behind=self.want_write())
-        return data
-
-
-def _leave_it_to_the_loop(_client: object, _data: object, _socket: object) -> None:
-    return None
-
-
-def _properties(packet: int, **values: object) -> Properties:
-    properties = Properties(packet)  # type: ignore[no-untyped-call]  # paho left it bare
-    for name, value in values.items():
-        setattr(properties, name, value)
-    return properties

@@ -17,7 +17,7 @@ from paho.mqtt.properties import Properties
 
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.report.broker.fallback import fallback_note
-from edge_agent.report.broker.packet_limit import MAX_PACKET_BYTES
+from edge_agent.report.broker.mqtt_client import MAX_PACKET_BYTES
 from tests.support.mosquitto import Mosquitto, Seen, listening, serve
 from tests.support.old_broker import OldBroker
 from tests.support.orders import Orders

@@ -10,7 +10,7 @@ import yaml
 
 from edge_agent.report import contract
 from edge_agent.report.broker.command_traffic import ACK_EXPIRY_S
-from edge_agent.report.broker.packet_limit import MAX_PACKET_BYTES
+from edge_agent.report.broker.mqtt_client import MAX_PACKET_BYTES
 from edge_agent.report.payloads import Topics
 from edge_agent.report.timing import Timing
 from tests.support.requirements import missing, require

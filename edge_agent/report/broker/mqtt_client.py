@@ -1,23 +1,20 @@
-"""One session with an MQTT broker, from connect until it ends; with `packet_limit` all that knows paho.
+"""One session with an MQTT broker, from connect until it ends: with `edge_host.mqtt_session` all that knows paho.
 
-paho is used for the wire alone. It never reconnects here and never queues for us: a session that ends
-is over, and the next one is a new client. That avoids what goes wrong in long-running paho clients (a
-network thread that died unseen, a message repeated for ever, a second delivery after ours).
+paho is used for the wire alone, and never queues for us. That avoids what goes wrong in long-running
+paho clients (a network thread that died unseen, a message repeated for ever, a second delivery after ours).
 
 Its callbacks only put what they heard into the listener; they do not publish and cannot raise.
 """
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -36,12 +33,11 @@ from edge_agent.report.broker.heard import (
     Subscription,
 )
 from edge_agent.report.broker.login import Login, why_not_reached
-from edge_agent.report.broker.packet_limit import MAX_PACKET_BYTES, LimitedClient
 from edge_host.mqtt_packets import PacketRefusedError
+from edge_host.mqtt_session import SessionClient, properties
 
-_CONNECT_TIMEOUT_S: Final = 15.0
-"""For one address of the broker: a satellite link needs several seconds."""
-
+MAX_PACKET_BYTES: Final = 256 * 1024
+"""After its header. The largest honest one, our own ``status``, has less than 1 KiB."""
 _SUCCESS: Final = MQTTErrorCode.MQTT_ERR_SUCCESS
 MAX_UNACKNOWLEDGED: Final = 16
 """Messages that a broker of MQTT 5 may send before one is acknowledged: the rest of a flood waits with
@@ -99,19 +95,19 @@ class MqttClient:
         Nothing is said of whether it was sent: paho's own answer is wrong where the connection ends
         at this moment. Either an acknowledgement follows or the end of the session.
         """
-        properties: Properties | None = None
+        more: Properties | None = None
         if self._is_v5:
-            properties = _properties(
+            more = properties(
                 PacketTypes.PUBLISH, ContentType="application/json", PayloadFormatIndicator=1
             )
             if message.expiry_s is not None:
-                properties.MessageExpiryInterval = message.expiry_s
+                more.MessageExpiryInterval = message.expiry_s
         info = self._client.publish(
             message.topic,
             message.payload,
             min(message.qos, limits.maximum_qos),
             message.is_retained and limits.takes_retained,
-            properties,
+            more,
         )
         return info.mid
 
@@ -141,52 +137,39 @@ class MqttClient:
     def abort(self) -> None:
         """Cut the connection; the broker publishes the will."""
         self._is_closing.set()
-        connection = self._client.socket()
-        if isinstance(connection, socket.socket):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+        self._client.cut()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread; return whether it ended."""
         self._thread.join(max(0.0, timeout_s))
         return not self._thread.is_alive()
 
-    def _make_client(self, will: Message | None, will_delay_s: int) -> paho.Client:
+    def _make_client(self, will: Message | None, will_delay_s: int) -> SessionClient:
         login = self._login
-        client = LimitedClient(
-            CallbackAPIVersion.VERSION2,
-            client_id=login.client_id,
-            protocol=MQTTProtocolVersion.MQTTv5 if self._is_v5 else MQTTProtocolVersion.MQTTv311,
-            clean_session=None if self._is_v5 else self._is_fresh,
-            reconnect_on_failure=False,
-            manual_ack=True,
+        client = SessionClient(
+            login.client_id,
+            is_v5=self._is_v5,
+            most_packet_bytes=MAX_PACKET_BYTES,
+            most_queued=100,
+            is_fresh=self._is_fresh,
         )
-        client.suppress_exceptions = True
-        client.connect_timeout = _CONNECT_TIMEOUT_S
-        client.max_queued_messages_set(100)
         client.max_inflight_messages_set(100)
-        if login.username is not None:
-            client.username_pw_set(login.username, login.password)
-        if login.tls is not None:
-            client.tls_set_context(login.tls)
+        client.log_in(login.username, login.password, login.tls)
         if will is not None:
-            properties = None
+            more = None
             if self._is_v5:
-                properties = _properties(
+                more = properties(
                     PacketTypes.WILLMESSAGE,
                     WillDelayInterval=will_delay_s,
                     ContentType="application/json",
                     PayloadFormatIndicator=1,
                 )
-            client.will_set(will.topic, will.payload, will.qos, will.is_retained, properties)
+            client.will_set(will.topic, will.payload, will.qos, will.is_retained, more)
         client.on_connect = self._on_connect
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
-        # With this set, publish() leaves the writing to the network thread. Without it the caller
-        # writes too, and two threads tear each other's packets where the socket takes only a part.
-        client.on_socket_register_write = _leave_it_to_the_loop
         return client
 
     def _run(self) -> None:
@@ -217,7 +200,7 @@ class MqttClient:
                 address.port,
                 self._login.keepalive_s,
                 clean_start=self._is_fresh,
-                properties=_properties(
+                properties=properties(
                     PacketTypes.CONNECT,
                     SessionExpiryInterval=self._session_s,
                     ReceiveMaximum=MAX_UNACKNOWLEDGED,
@@ -229,14 +212,7 @@ class MqttClient:
         self._end = Ended(0, "", was_answered=False, was_reached=True)
 
     def _leave(self, reason: str) -> None:
-        client = self._client
-        # Callbacks are bound methods of this object: without them no cycle is left, so that paho's
-        # sockets close when the last reference goes and not at some later collection.
-        client.on_connect = client.on_publish = client.on_message = None
-        client.on_subscribe = client.on_disconnect = None
-        connection = client.socket()
-        if connection is not None:
-            connection.close()
+        self._client.let_go()
         end = self._end
         self._heard(
             Ended(
@@ -249,7 +225,7 @@ class MqttClient:
         )
 
     def _on_connect(
-        self, _client: object, _data: object, flags: Any, code: ReasonCode, properties: Any
+        self, _client: object, _data: object, flags: Any, code: ReasonCode, told: Any
     ) -> None:
         self._is_answered = True
         if code.is_failure:
@@ -258,10 +234,10 @@ class MqttClient:
         self._heard(
             Connected(
                 is_session_present=flags.session_present,
-                maximum_packet_bytes=getattr(properties, "MaximumPacketSize", None),
-                receive_maximum=getattr(properties, "ReceiveMaximum", 65_535),
-                maximum_qos=getattr(properties, "MaximumQoS", 2),
-                takes_retained=bool(getattr(properties, "RetainAvailable", 1)),
+                maximum_packet_bytes=getattr(told, "MaximumPacketSize", None),
+                receive_maximum=getattr(told, "ReceiveMaximum", 65_535),
+                maximum_qos=getattr(told, "MaximumQoS", 2),
+                takes_retained=bool(getattr(told, "RetainAvailable", 1)),
             )
         )
 
@@ -292,14 +268,3 @@ class MqttClient:
             was_answered=self._is_answered,
             was_reached=True,
         )
-
-
-def _leave_it_to_the_loop(_client: object, _data: object, _socket: object) -> None:
-    return None
-
-
-def _properties(packet: int, **values: object) -> Properties:
-    properties = Properties(packet)  # type: ignore[no-untyped-call]  # paho left it bare
-    for name, value in values.items():
-        setattr(properties, name, value)
-    return properties

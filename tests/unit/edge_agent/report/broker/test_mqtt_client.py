@@ -9,7 +9,7 @@ from typing import cast
 
 import paho.mqtt.client as paho
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTErrorCode
 
 from edge_agent.base.activity import Activity
 from edge_agent.base.clock import SystemClock
@@ -17,8 +17,7 @@ from edge_agent.base.settings import MqttSettings
 from edge_agent.report.broker.heard import Connected, Ended, Reached, Received
 from edge_agent.report.broker.heard_queue import MAX_UNREAD_BYTES, cost
 from edge_agent.report.broker.login import read_login
-from edge_agent.report.broker.mqtt_client import MqttClient
-from edge_agent.report.broker.packet_limit import MAX_PACKET_BYTES, LimitedClient
+from edge_agent.report.broker.mqtt_client import MAX_PACKET_BYTES, MqttClient
 from edge_agent.report.broker.services import BrokerServices
 from edge_agent.report.broker.session import BrokerSession
 from edge_agent.report.own_run import OwnRun
@@ -26,6 +25,7 @@ from edge_agent.report.payloads import read_presence
 from edge_agent.report.timing import Timing
 from edge_agent.store.recordings import Store
 from edge_host.mqtt_packets import Incoming, PacketRefusedError
+from edge_host.mqtt_session import SessionClient
 from tests.support.present import present
 
 CONNACK = b"\x20\x03\x00\x00\x00"
@@ -144,8 +144,8 @@ def test_a_message_that_paho_would_keep_for_its_sender_is_refused():
 
 def test_a_broker_that_asks_on_and_reads_no_answer_is_left():
     ask = b"\x32\x06\x00\x01x\x00\x01\x00"
-    client = LimitedClient(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
-    client.on_socket_register_write = lambda *_: None
+    client = SessionClient("", is_v5=True, most_packet_bytes=MAX_PACKET_BYTES, most_queued=100)
+    client.manual_ack_set(False)  # here nobody takes the messages, and each is answered
     # Who reads nothing is full after some thousand answers, and not after a million.
     client.on_socket_open = lambda _client, _data, live: cast("socket.socket", live).setsockopt(
         socket.SOL_SOCKET, socket.SO_SNDBUF, 4096
@@ -182,7 +182,7 @@ def test_headers_are_found_however_the_bytes_are_cut(step):
 def test_paho_still_reads_through_the_method_that_is_limited():
     # The one private name of paho that we depend on. Where this fails, see what its successor is.
     assert callable(vars(paho.Client)["_sock_recv"])
-    assert "_sock_recv" in vars(LimitedClient)
+    assert "_sock_recv" in vars(SessionClient)
 
 
 def test_a_flood_that_nobody_has_read_yet_is_not_kept(tmp_path):
