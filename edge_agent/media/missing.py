@@ -17,7 +17,7 @@ from edge_agent.core.upload import PENDING, Event, State
 from edge_agent.media import beneath
 from edge_agent.media.folder import Folder
 from edge_agent.media.identity import identity_at
-from edge_agent.media.rings import Rings, overwritten
+from edge_agent.media.rings import Rings, count_overwritten
 from edge_agent.media.same_file import is_another_file
 from edge_agent.media.scan import number_at
 from edge_agent.media.stability_check import StabilityCheck
@@ -134,10 +134,8 @@ class MissingFiles:
         if recording.state is State.VERIFIED:
             self._store.advance(recording, Event.SOURCE_VANISHED)
             return
-        path = printable(recording.path)
         if recording.origin == "watch" and self._rings.has_overwritten(recording):
-            self._store.move(overwritten(recording))
-            log.info("upload.overwritten", recording_id=recording.id, path=path)
+            count_overwritten(self._store, recording)
             return
         self._store.advance(
             recording,
@@ -147,4 +145,5 @@ class MissingFiles:
             detail=detail,
         )
         self._activity.touch()
+        path = printable(recording.path)
         log.warning("upload.failed", recording_id=recording.id, path=path, error=detail)

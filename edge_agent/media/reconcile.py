@@ -20,7 +20,7 @@ from edge_agent.core.upload import Event, State
 from edge_agent.media import beneath
 from edge_agent.media.identity import identity_at
 from edge_agent.media.lease import LeaseProbe
-from edge_agent.media.rings import Rings, overwritten
+from edge_agent.media.rings import Rings, count_overwritten
 from edge_agent.media.same_file import is_another_file, keeps_numbers
 from edge_agent.media.scan import is_gone
 from edge_agent.media.stability_check import UNSETTLED, StabilityCheck
@@ -132,8 +132,7 @@ class Reconciler:
             if self._is_overwritten(before, found.identity):
                 self._settler.forget(before.path)
                 self._activity.wait(before.id, None)
-                self._store.move(overwritten(before, is_rewritten=True))
-                log.info("upload.overwritten", recording_id=before.id, path=printable(before.path))
+                count_overwritten(self._store, before, is_rewritten=True)
                 return False
             return not self._start_over(before, Event.SOURCE_CHANGED, found, now_s)
         # The receipt is for other bytes: these are a new recording.

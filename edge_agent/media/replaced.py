@@ -10,10 +10,9 @@ import structlog
 
 from edge_agent.base.activity import Activity
 from edge_agent.base.errors import StaleRecordingError
-from edge_agent.core.printable import printable
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.upload import State
-from edge_agent.media.rings import overwritten
+from edge_agent.media.rings import count_overwritten
 from edge_agent.media.same_file import is_another_file
 from edge_agent.store.recordings import Store
 
@@ -54,12 +53,10 @@ class ReplacedFiles:
         if not self._is_anothers(recording, identity):
             return False
         try:
-            self._store.move(overwritten(recording, is_rewritten=True))
+            count_overwritten(self._store, recording, is_rewritten=True, lost=_LOST)
         except StaleRecordingError:  # whoever moved it this instant has seen to it
             return False
         self._activity.wait(recording.id, None)
-        path = printable(recording.path)
-        log.warning("upload.overwritten", recording_id=recording.id, path=path, detail=_LOST)
         return True
 
     def _is_anothers(self, recording: Recording, identity: Identity) -> bool:

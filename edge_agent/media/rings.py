@@ -11,6 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
+from edge_agent.core.printable import printable
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.series import series_of
 from edge_agent.core.stability import Writer
@@ -19,7 +22,9 @@ from edge_agent.media import answers, beneath
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.same_file import is_another_file
 from edge_agent.store.outbox import NewEvent
-from edge_agent.store.recordings import Move
+from edge_agent.store.recordings import Store
+
+log = structlog.get_logger()
 
 _NEVER_NS = 2**63
 
@@ -62,18 +67,27 @@ class Rings:
         return self._folders[folder].get(series_of(recording.path))
 
 
-def overwritten(recording: Recording, *, is_rewritten: bool = False) -> Move:
-    """Return the move of *recording*, whose bytes its recorder has taken away.
+def count_overwritten(
+    store: Store, recording: Recording, *, is_rewritten: bool = False, lost: str = ""
+) -> None:
+    """Count *recording*, whose bytes its recorder has taken away.
 
     Args:
         is_rewritten: for good; a file that is gone may come back with its card.
+        lost: what that means, where somebody should look at it.
+
+    Raises:
+        StaleRecordingError: another worker has just moved it, and has seen to it.
+        StoreError: not written.
     """
     told = {"file_id": recording.id, "name": recording.name, "length": recording.identity.length}
     event = NewEvent("file.overwritten", told, subject=recording.id, is_low=True)
     changes: dict[str, Any] = {"problem": None, "detail": None}
     if is_rewritten:
         changes["upload_id"] = None  # the server is told that nothing more comes
-    return Move(recording, Event.SOURCE_OVERWRITTEN, changes, [event])
+    store.advance(recording, Event.SOURCE_OVERWRITTEN, tell=[event], **changes)
+    say, more = (log.warning, {"detail": lost}) if lost else (log.info, {})
+    say("upload.overwritten", recording_id=recording.id, path=printable(recording.path), **more)
 
 
 @dataclass(frozen=True, slots=True)

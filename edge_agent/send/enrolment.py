@@ -20,6 +20,7 @@ from edge_agent.base.errors import AgentError, ConfigError, TransportError
 from edge_agent.base.settings import AgentSettings, ServerSettings
 from edge_agent.core.backoff import BackoffPolicy
 from edge_agent.send.clients.interface import EnrolmentClient
+from edge_host.durable import sync
 from upload_protocol.enrolment import MAX_SERIAL
 
 log = structlog.get_logger()
@@ -148,8 +149,4 @@ def write_token(path: Path, token: str) -> None:
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
-    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(held)
-    finally:
-        os.close(held)
+    sync(folder)

@@ -34,7 +34,6 @@ from edge_agent.base.errors import (
 )
 from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.core.left_out import Cause
-from edge_agent.core.printable import printable
 from edge_agent.core.recording import (
     SOURCE_DELETED,
     FailureCode,
@@ -43,7 +42,7 @@ from edge_agent.core.recording import (
 from edge_agent.core.upload import Event, State
 from edge_agent.media.identity import identity_at
 from edge_agent.media.lease import LeaseProbe
-from edge_agent.media.rings import Rings, overwritten
+from edge_agent.media.rings import Rings, count_overwritten
 from edge_agent.media.same_file import is_another_file
 from edge_agent.net.way import Way
 from edge_agent.send.conflicts import Conflicts
@@ -169,8 +168,7 @@ class FailurePolicy:
         is_gone = recording.problem == SOURCE_DELETED  # and what was open of it is so no more
         if not is_gone and not Rings().has_rewritten(recording, now, LeaseProbe()):
             return False
-        self._store.move(overwritten(recording, is_rewritten=True))
-        log.info("upload.overwritten", recording_id=recording.id, path=printable(recording.path))
+        count_overwritten(self._store, recording, is_rewritten=True)
         self._let_go(recording)
         return True
 

@@ -14,6 +14,7 @@ import structlog
 from edge_agent.base.errors import StoreError, StoreTooNewError
 from edge_agent.base.file_system import BCACHEFS, BTRFS, kind_of
 from edge_host import sqlite_file
+from edge_host.durable import sync
 
 log = structlog.get_logger()
 
@@ -74,7 +75,7 @@ def written_to(path: Path, connection: Connection) -> Connection | None:
         with closing(sqlite3.connect(path)) as target:
             connection.backup(target)
         settled = _connect(path)
-        _sync(path.parent)
+        sync(path.parent)
     except (sqlite3.Error, OSError) as error:
         _forget_file(path)
         tell_in_memory(path, str(error))
@@ -145,14 +146,6 @@ def bytes_of(connection: Connection) -> int:
     """Return how much the database takes."""
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     return int(pages * connection.execute("PRAGMA page_size").fetchone()[0])
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _forget_file(path: Path) -> None:

@@ -352,12 +352,8 @@ class Store:
                 has come with the same move again.
             StoreError: not written; the recording is in its old state.
         """
-        return self.move(Move(recording, event, changes, tell, sent, resent))
-
-    def move(self, move: Move) -> Recording:
-        """Do one move; as `advance`, and raises as it does."""
         with self._database.transaction() as run:
-            return self._moves.do(run, move)
+            return self._moves.do(run, Move(recording, event, changes, tell, sent, resent))
 
     def advance_all(self, moves: Sequence[Move]) -> list[Recording]:
         """Do many moves in one transaction; leave out those that `advance` would call stale."""

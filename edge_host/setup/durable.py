@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from edge_host.durable import sync
+
 
 def put(path: Path, content: bytes, *, mode: int, uid: int = 0, gid: int = 0) -> None:
     """Put *content* in the place of the file at *path*; its folder is there.
@@ -26,7 +28,7 @@ def put(path: Path, content: bytes, *, mode: int, uid: int = 0, gid: int = 0) ->
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def beside(path: Path) -> Path:
@@ -47,17 +49,4 @@ def make_folder(path: Path, *, mode: int = 0o755, uid: int = 0, gid: int = 0) ->
         os.fchmod(fd, mode)
     finally:
         os.close(fd)
-    sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Make durable what was made, renamed or removed in the folder at *path*.
-
-    Raises:
-        OSError: it is not.
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync(path.parent)

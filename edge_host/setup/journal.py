@@ -9,7 +9,8 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from edge_host.setup.durable import put, sync_folder
+from edge_host.durable import sync
+from edge_host.setup.durable import put
 from edge_host.setup.errors import SetupError
 
 FOLDER = Path("/var/lib/edge-uploader/setup")
@@ -79,7 +80,7 @@ class Journal:
             self._write()
         else:
             self.path.unlink(missing_ok=True)
-            sync_folder(self.path.parent)
+            sync(self.path.parent)
 
     def leave(self) -> None:
         """Take away the folders that were made for the list itself, if nothing is in them."""

@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from edge_host.setup.durable import beside, sync_folder
+from edge_host.durable import sync
+from edge_host.setup.durable import beside
 from edge_host.setup.errors import SetupError
 from edge_host.setup.journal import Made
 from edge_host.setup.machine import FILE, FOLDER, SERVICE, Machine, digest, run
@@ -62,7 +63,7 @@ def _take_file(one: Made) -> str | None:
         if path.is_dir() or digest(path.read_bytes()) not in one.marks:
             return "it was changed since"
         path.unlink()
-        sync_folder(path.parent)
+        sync(path.parent)
     return None
 
 
@@ -76,7 +77,7 @@ def _take_folder(one: Made) -> str | None:
         return None
     except OSError:
         return "something is in it" if os.listdir(path) else "it is in use"
-    sync_folder(path.parent)
+    sync(path.parent)
     return None
 
 

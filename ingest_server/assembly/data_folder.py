@@ -10,12 +10,13 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_host.durable import sync
 from ingest_server.assembly.bytes_place import refuse_lost_facts
 from ingest_server.assembly.relocated import refuse_half_moved, refuse_moved
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import ServerError, StateLostError
 from ingest_server.storage.files.parts import LOST, PARTS
-from ingest_server.storage.files.published import PUBLISHED, QUARANTINE, sync_folder
+from ingest_server.storage.files.published import PUBLISHED, QUARANTINE
 from ingest_server.storage.interface import StateStore
 from ingest_server.storage.sqlite.commit_count import ENDING, gone_back, noted
 from ingest_server.storage.sqlite.copies import Copies
@@ -159,7 +160,7 @@ def folder_id(data_dir: Path) -> str:
             file.flush()
             os.fsync(file.fileno())
         unfinished.rename(path)
-        sync_folder(data_dir)
+        sync(data_dir)
         return made
 
 

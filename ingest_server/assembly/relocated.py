@@ -11,9 +11,9 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from edge_host.durable import sync
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import StateLostError
-from ingest_server.storage.files.published import sync_folder
 from ingest_server.storage.postgres.text import without_password
 from ingest_server.storage.sql.relocation import Relocation
 from ingest_server.storage.sql.state import SqlState
@@ -71,7 +71,7 @@ class Mark:
             file.flush()
             os.fsync(file.fileno())
         unfinished.rename(folder / NAME)
-        sync_folder(folder)
+        sync(folder)
 
     def leads_to(self, config: ServerConfig) -> bool:
         """Whether it names what *config* does."""
@@ -91,7 +91,7 @@ def remove_mark(folder: Path) -> None:
         OSError: it could not be.
     """
     (folder / NAME).unlink(missing_ok=True)
-    sync_folder(folder)
+    sync(folder)
 
 
 def refuse_moved(config: ServerConfig) -> None:

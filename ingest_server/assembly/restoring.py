@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 from edge_host.clock import SystemClock
+from edge_host.durable import sync
 from ingest_server.assembly.data_folder import DATABASE, has_content
 from ingest_server.core.errors import ServerError, StateError, StateLostError
 from ingest_server.storage.files.parts import FileBlobs
-from ingest_server.storage.files.published import sync_folder
 from ingest_server.storage.sqlite.commit_count import ENDING, forget, gone_back
 from ingest_server.storage.sqlite.copies import Copies, refuse_unfit
 from ingest_server.storage.sqlite.transactions import SqliteState
@@ -62,7 +61,7 @@ def restore(data_dir: Path, source: Path | None, *, begins_empty: bool) -> tuple
                 continue
             aside = _put_aside(path)
             unfinished.rename(path)
-            sync_folder(data_dir)
+            sync(data_dir)
             return SqliteState.open(path), f"{copy}{_kept(aside)}"
     finally:
         holding.close()
@@ -82,7 +81,7 @@ def _keep_log(path: Path) -> None:
     log = path.with_name(f"{path.name}-wal")
     if has_content(log):
         _copy(log, _aside(path, _next_aside(path), "-wal"))
-        sync_folder(path.parent)
+        sync(path.parent)
 
 
 def _refuse_sound(path: Path) -> None:
@@ -120,7 +119,7 @@ def _put_aside(path: Path) -> Path | None:
     for end in _WITH_IT:
         with suppress(FileNotFoundError):
             path.with_name(f"{path.name}{end}").rename(_aside(path, number, end))
-    sync_folder(path.parent)
+    sync(path.parent)
     aside = _aside(path, number, "")
     return aside if aside.exists() else None
 
@@ -137,11 +136,7 @@ def _copy(copy: Path, to: Path) -> None:
     _remove(to)
     shutil.copyfile(copy, to)
     to.chmod(0o640)  # it holds the hashes of tokens
-    fd = os.open(to, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync(to)
 
 
 def _remove(path: Path) -> None:

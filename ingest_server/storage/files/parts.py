@@ -16,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from edge_host.durable import sync
 from ingest_server.core.errors import StorageError
 from ingest_server.storage.files.held_folder import HeldFolder
 from ingest_server.storage.files.observed import UNWATCHED, Disk
@@ -27,7 +28,6 @@ from ingest_server.storage.files.published import (
     PUBLISHED,
     PublishedFiles,
     stat_of,
-    sync_folder,
 )
 from ingest_server.storage.files.staging import Staging, probe_folder
 from ingest_server.storage.interface import Claim, Level
@@ -78,9 +78,9 @@ class FileBlobs(PublishedFiles):
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for name in (PARTS, PUBLISHED, LOST):
                 (self.data_dir / name).mkdir(mode=FOLDER_MODE, exist_ok=True)
-            sync_folder(self.data_dir)
+            sync(self.data_dir)
             with suppress(PermissionError):  # it was there before, then
-                sync_folder(self.data_dir.absolute().parent)
+                sync(self.data_dir.absolute().parent)
             self._parts = os.open(self.data_dir / PARTS, OPEN_FOLDER)
             self._published = os.open(self.data_dir / PUBLISHED, OPEN_FOLDER)
             self._find_a_way()
@@ -137,7 +137,7 @@ class FileBlobs(PublishedFiles):
             ) from error
         if is_elsewhere:
             elsewhere.touch(mode=_FILE_MODE)
-            sync_folder(self.data_dir)
+            sync(self.data_dir)
         log.info("published.copied", path=str(self.data_dir / PUBLISHED))
 
     def _try_a_link(self) -> bool:
@@ -250,7 +250,7 @@ class FileBlobs(PublishedFiles):
         if lost.exists():
             lost = lost.with_name(f"{name}.{secrets.token_hex(4)}")
         os.rename(name, lost, src_dir_fd=self._parts)
-        sync_folder(lost.parent)
+        sync(lost.parent)
 
     def look(self) -> None:
         """Hold the files beside a running server, which goes on holding the folder; until `close`.

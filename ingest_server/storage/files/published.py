@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from edge_host.durable import sync
 from ingest_server.core.names import STAGING, numbered
 from ingest_server.storage.files.observed import UNWATCHED, Disk
 from ingest_server.storage.files.part_file import PartFile
@@ -80,7 +81,7 @@ class PublishedFiles(Blobs):
                         raise
                     _copy_file(leaf, folders[-1], there)
                 for folder in (there.parent, *there.parent.relative_to(self.data_dir).parents):
-                    sync_folder(self.data_dir / folder)
+                    sync(self.data_dir / folder)
                 return f"{QUARANTINE}/{name}"
         raise AssertionError("numbered() never ends")
 
@@ -313,12 +314,3 @@ def _copy_file(leaf: str, folder: int, to: Path) -> None:
             copy.close()
     finally:
         source.close()
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(folder, OPEN_FOLDER)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
+from ingest_server.core import events
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord
 from ingest_server.storage.interface.keeping import STEP
@@ -70,14 +71,19 @@ class Transaction(Queries, Protocol):
 
     def tell(self, kind: str, record: UploadRecord, **more: str) -> None:
         """Put an event into the outbox: it is true, and will be told, once this commits."""
-        ...
+        data = {**events.upload_data(record), **more}
+        self.write_event(kind, subject=record.id, device=record.device, data=data)
 
     def tell_of_device(self, kind: str, device: str, data: dict[str, Any]) -> None:
-        """Add an event about a device itself; told by the outbox once this is committed."""
-        ...
+        """As `tell`, about a device itself."""
+        self.write_event(kind, subject=device, device=device, data=data)
 
     def tell_of_server(self, kind: str, data: dict[str, Any], *, subject: str = "storage") -> None:
-        """Put an event into the outbox that is no device's."""
+        """As `tell`, about what is no device's."""
+        self.write_event(kind, subject=subject, device="", data=data)
+
+    def write_event(self, kind: str, *, subject: str, device: str, data: dict[str, Any]) -> None:
+        """Put an event into the outbox; as `tell`."""
         ...
 
     def forget_events(self, before_s: float, limit: int = STEP) -> int:

@@ -124,16 +124,6 @@ class MemoryTransaction(MemoryQueries, Transaction):
     def save_reading(self, reading: Reading) -> None:
         self.tables.readings[reading.upload_id] = reading
 
-    def tell(self, kind: str, record: UploadRecord, **more: str) -> None:
-        data = {**events.upload_data(record), **more}
-        self.write_event(kind, subject=record.id, device=record.device, data=data)
-
-    def tell_of_server(self, kind: str, data: dict[str, Any], *, subject: str = "storage") -> None:
-        self.write_event(kind, subject=subject, device="", data=data)
-
-    def tell_of_device(self, kind: str, device: str, data: dict[str, Any]) -> None:
-        self.write_event(kind, subject=device, device=device, data=data)
-
     def write_event(self, kind: str, *, subject: str, device: str, data: dict[str, Any]) -> None:
         self.tables.last_seq += 1
         event = Event(

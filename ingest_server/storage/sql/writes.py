@@ -111,16 +111,6 @@ class SqlTransaction(SqlQueries, Transaction):
             reading.read_at,
         )
 
-    def tell(self, kind: str, record: UploadRecord, **more: str) -> None:
-        data = {**events.upload_data(record), **more}
-        self.write_event(kind, subject=record.id, device=record.device, data=data)
-
-    def tell_of_server(self, kind: str, data: dict[str, Any], *, subject: str = "storage") -> None:
-        self.write_event(kind, subject=subject, device="", data=data)
-
-    def tell_of_device(self, kind: str, device: str, data: dict[str, Any]) -> None:
-        self.write_event(kind, subject=device, device=device, data=data)
-
     def write_event(self, kind: str, *, subject: str, device: str, data: dict[str, Any]) -> None:
         self.in_line()
         # The database's clock: what runs in a transaction is given none, and the time is for people only.

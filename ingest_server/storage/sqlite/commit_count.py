@@ -18,6 +18,7 @@ from pathlib import Path
 import structlog
 
 from edge_host import sqlite_file
+from edge_host.durable import sync
 
 ENDING = ".commits"
 _MOST_BYTES = 64
@@ -68,7 +69,7 @@ class CommitNotes:
         try:
             os.pwrite(fd, text, 0)
             os.fsync(fd)
-            _sync(self._path.parent)
+            sync(self._path.parent)
         except BaseException:
             os.close(fd)
             raise
@@ -94,7 +95,7 @@ def forget(database: Path) -> None:
     """Take a database for what it is, however many commits were noted; durable on return."""
     with suppress(FileNotFoundError):
         _beside(database).unlink()
-        _sync(database.parent)
+        sync(database.parent)
 
 
 def gone_back(database: Path) -> GoneBack | None:
@@ -135,11 +136,3 @@ def counted_by(connection: sqlite3.Connection) -> int:
 
 def _beside(database: Path) -> Path:
     return database.with_name(f"{database.name}{ENDING}")
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

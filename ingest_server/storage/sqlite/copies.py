@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from edge_host.durable import sync
 from ingest_server.core.errors import StateError
 from ingest_server.storage.sqlite.commit_count import counted_by, looked_at
 
@@ -114,12 +115,12 @@ class Copies:
 
     def _rotate(self, made: Path) -> None:
         """Let *made* be the newest. A crash in between leaves a gap, and loses the oldest at most."""
-        _sync(made)
+        sync(made)
         for number in range(KEPT - 1, 0, -1):
             if (one := self._named(number)).exists():
                 one.rename(self._named(number + 1))
         made.rename(self._named(1))
-        _sync(made.parent)
+        sync(made.parent)
 
 
 def _copied(
@@ -212,11 +213,3 @@ def refuse_unfit(copy: Path) -> None:
 def _opened(copy: Path) -> sqlite3.Connection:
     """Open one file that nobody writes to, and leave nothing beside it."""
     return sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
