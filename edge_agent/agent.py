@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -245,6 +245,6 @@ class Agent:
             log.warning("event.lost", type=kind, error=str(error))
 
 
-def block_signals(signals: Collection[signal.Signals] = SIGNALS) -> None:
-    """Keep *signals* for `Agent.run`; every thread begun later inherits that."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+def block_signals() -> None:
+    """Keep `SIGNALS` for `Agent.run`; every thread begun later inherits that."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)

@@ -99,9 +99,9 @@ def defer(names: Iterable[str] = UNUSED) -> None:
         sys.modules[name] = module
 
 
-def forgo(names: Iterable[str] = FORGONE) -> None:
-    """Have the modules *names* count as not installed from now on; what is loaded already stays as it is."""
-    for name in names:
+def forgo() -> None:
+    """Have the modules `FORGONE` count as not installed from now on; what is loaded already stays as it is."""
+    for name in FORGONE:
         # None is what the import system takes so; its type does not say it.
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
 

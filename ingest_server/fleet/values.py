@@ -55,12 +55,10 @@ def inner(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else NOTHING
 
 
-def texts(value: object, most: int, most_characters: int = 64) -> list[str]:
+def texts(value: object, most: int) -> list[str]:
     """Return the texts in an array, at most so many."""
     found = value if isinstance(value, list) else []
-    return [
-        one for one in (text(each, most_characters) for each in found[:most]) if one is not None
-    ]
+    return [one for one in (text(each, 64) for each in found[:most]) if one is not None]
 
 
 def encoded(value: object, name: str, most_bytes: int) -> bytes:

@@ -22,6 +22,10 @@ _RESTS_AFTER_S = 10.0
 """Nobody looks when nobody has asked for so long: an idle device asks once a minute."""
 
 
+GOOD_FOR_S = 10.0
+"""So old a value may be: longer than any time between two looks, for one may fail."""
+
+
 class Looking(Generic[Value]):
     """Safe to use from several threads. Nothing runs before the first question.
 
@@ -29,7 +33,6 @@ class Looking(Generic[Value]):
         what: is looked at, for people and for the thread's name.
         look: returns the value; may hang and may raise.
         every_s: between two looks.
-        good_for_s: so old a value may be; longer than `every_s`, for a look may fail once.
     """
 
     def __init__(
@@ -39,13 +42,11 @@ class Looking(Generic[Value]):
         *,
         clock: Clock,
         every_s: float = 3.0,
-        good_for_s: float = 10.0,
     ) -> None:
         self._what = what
         self._look = look
         self._clock = clock
         self._every_s = every_s
-        self._good_for_s = good_for_s
         self._lock = threading.Lock()
         self._has_looked = threading.Event()
         self._woken = threading.Event()
@@ -62,7 +63,7 @@ class Looking(Generic[Value]):
         if self._ask():
             self._has_looked.wait(_FIRST_S)
         found = self._found
-        if found is None or self._clock.now_s() - found[0] > self._good_for_s:
+        if found is None or self._clock.now_s() - found[0] > GOOD_FOR_S:
             return None
         return found[1]
 

@@ -226,10 +226,10 @@ class Form:
     def _whole(self) -> bytes:
         return read_small(self._body, MAX_FORM_BYTES, "a form without a file")
 
-    def next_file(self, field: str = "file") -> FilePart | None:
+    def next_file(self) -> FilePart | None:
         """Read up to the next file; None at the end of the form.
 
-        A file is the part called *field*, or any that has a file name.
+        A file is the part called ``file``, or any that has a file name.
 
         Raises:
             Refused: the form cannot be read, or broke off.
@@ -237,7 +237,7 @@ class Form:
         while (part := self._next_part()) is not None:
             said = _said_of(part)
             name = as_text(said.get("name", ""))
-            if name == field or disposition.name_in(said) is not None:
+            if name == "file" or disposition.name_in(said) is not None:
                 left = self._length - self._reader.taken - self._closing
                 return FilePart(part, self._source, max(0, left))
             try:

@@ -84,12 +84,10 @@ def first_name_at(start: int) -> str:
     return f"{start // PART_BYTES * PART_BYTES:015}-"
 
 
-def cut_at_borders(
-    start: int, stop: int, part_bytes: int = PART_BYTES
-) -> Iterator[tuple[int, int]]:
+def cut_at_borders(start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Yield ``[start, stop)`` in runs that no border of parts divides."""
     while start < stop:
-        end = min(stop, (start // part_bytes + 1) * part_bytes)
+        end = min(stop, (start // PART_BYTES + 1) * PART_BYTES)
         yield start, end
         start = end
 

@@ -262,6 +262,18 @@ def test_as_much_is_copied_as_sixteen_times_the_first_and_then_one_is_sent_whole
     assert sum(sent) < 3 * len(data)
 
 
+def test_as_much_as_may_be_copied_is_to_the_last_byte(quick):
+    site, data = quick, BEFORE[:420]
+    site.upload(data, "log.csv")
+    sent = []
+
+    for number in range(16):  # of 420, 424, ... bytes: fifteen of them are sixteen times the first
+        sent.append(append(site, data, b"%04d" % number))
+        data += b"%04d" % number
+
+    assert sent == [4] * 15 + [len(data)]
+
+
 def test_other_names_of_the_same_bytes_are_no_other_first(quick):
     site, data = quick, BEFORE
     site.upload(data, "log.csv")
