@@ -1,8 +1,9 @@
 """Whether connections end, or stand still, once they have carried so much: what some firewalls and proxies do.
 
 Seen from here: a body of which the first part arrives and nothing else, while a new connection to the same
-server works. A link that broke just then looks the same, so it takes two connections, one after the other,
-that have carried about equally much: links do not break by the byte.
+server works. A link that broke just then looks the same, so it takes several connections, one after the other,
+that have carried equally much: links do not break by the byte. Of those of a link that breaks anywhere one in
+twenty agrees with the one before, and one in many thousands with the four before.
 """
 
 from __future__ import annotations
@@ -12,11 +13,17 @@ from dataclasses import dataclass
 from upload_protocol.ranges import ByteRange, RangeSet
 
 KIB = 1024
-_LEAST_BYTES = 64 * KIB
-"""A connection that carries less is lost for another reason."""
-_NEAR = 8
-"""Two that differ by less than an eighth have carried equally much: what is counted on the way are packets,
-with heads and TLS."""
+_PIECE_BYTES = 64 * KIB
+"""Of the last piece that a server reads it keeps nothing, so that what arrived is known to no less."""
+_LEAST_BYTES = 8 * _PIECE_BYTES
+"""Of connections that carry less nobody could say whether they agree."""
+_NEAR = 64
+"""Those that differ by no more than a piece and that part have carried equally much: what is counted on the way
+are packets, with heads and TLS."""
+_AGREE = 5
+"""Connections in a row."""
+_SPARED = 8
+"""That part of it is left free: for the same heads."""
 _BROKEN_KEPT = 16
 
 
@@ -38,7 +45,8 @@ class ShortConnections:
     def __init__(self) -> None:
         self._broken: list[Broken] = []
         """Those of which it is not known how much arrived."""
-        self._carried = 0
+        self._agreeing: list[int] = []
+        """Bytes that the last ones in a row have carried."""
         self._last_s = float("-inf")
 
     def broke(self, body: Broken) -> None:
@@ -58,18 +66,26 @@ class ShortConnections:
 
     def carried(self, count: int) -> None:
         """Take in that a connection has carried *count* bytes of bodies, and works."""
-        if self._carried and count > self._carried + self._carried // _NEAR:
-            self._carried = 0
+        if self._agreeing and count > self._agreeing[0] and not self._agrees(count):
+            self._agreeing = []
 
     def _judge(self, body: Broken, arrived: int) -> int | None:
         # Of what arrived whole the answer alone was lost; of nothing perhaps no connection was made.
         if arrived in {0, body.where.length} or body.began_s < self._last_s:
             return None  # and one outage breaks the bodies of all lanes
-        carried, before = body.carried + arrived, self._carried
+        carried = body.carried + arrived
+        self._last_s = body.broke_s
         if carried < _LEAST_BYTES:
+            self._agreeing = []
             return None
-        self._carried, self._last_s = carried, body.broke_s
-        if not before or abs(carried - before) * _NEAR > before:
+        if self._agreeing and not self._agrees(carried):
+            self._agreeing = []
+        self._agreeing.append(carried)
+        if len(self._agreeing) < _AGREE:
             return None
-        least = min(carried, before)
-        return max(_LEAST_BYTES, (least - least // _NEAR) // _LEAST_BYTES * _LEAST_BYTES)
+        least, self._agreeing = min(self._agreeing), []
+        return (least - least // _SPARED) // _PIECE_BYTES * _PIECE_BYTES
+
+    def _agrees(self, carried: int) -> bool:
+        first = self._agreeing[0]
+        return abs(carried - first) <= _PIECE_BYTES + first // _NEAR

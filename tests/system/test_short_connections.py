@@ -9,16 +9,11 @@ from tests.support.processes import Agent, Server, wait_for
 from tests.support.recordings import MB, sha256
 from tests.support.swallowing import Short
 
-pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(260)]
 
 
-@pytest.mark.parametrize(
-    ("then", "said"),
-    [("takes all", "no answer comes"), ("takes none", "takes no more of them")],
-)
-def test_a_recording_gets_through_in_small_requests_and_the_wait_has_its_reason(
-    tmp_path, then, said
-):
+@pytest.mark.parametrize("then", ["takes all", "takes none"])
+def test_a_recording_gets_through_in_small_requests_and_the_wait_has_its_reason(tmp_path, then):
     server = Server(tmp_path / "server")
     try:
         server.start()
@@ -31,10 +26,10 @@ def test_a_recording_gets_through_in_small_requests_and_the_wait_has_its_reason(
             )
             try:
                 recording = agent.media / "a.mp4"
-                recording.write_bytes(os.urandom(6 * MB))
+                recording.write_bytes(os.urandom(24 * MB))
                 agent.start()
                 state = agent.wait_until_blocked_by("link")
-                [published] = wait_for(server.published_files, "it is published", 120)
+                [published] = wait_for(server.published_files, "it is published", 200)
                 limit = agent.state()["link"]["max_request"]
                 told = [line for line in agent.log() if line.get("event") == "link.limited"]
             finally:
@@ -42,7 +37,7 @@ def test_a_recording_gets_through_in_small_requests_and_the_wait_has_its_reason(
     finally:
         server.close()
 
-    assert said in state["blocked_detail"]
+    assert state["blocked_detail"].startswith("nothing has moved for more than 10 s: ")
     assert state["current"] is not None
     assert sha256(published) == sha256(recording)
     assert 0 < limit < MB

@@ -1,5 +1,7 @@
 """Connections that end once they have carried so much are told from a link that broke."""
 
+import random
+
 import pytest
 
 from edge_agent.core.short_connections import Broken, ShortConnections
@@ -25,38 +27,49 @@ def found(connections, *arrived, bodies=None):
     return limits
 
 
-def test_two_that_have_carried_equally_much_are_a_sign():
-    assert found(ShortConnections(), MIB, MIB - 40 * KIB) == [None, 832 * KIB]
+def test_five_in_a_row_that_have_carried_equally_much_are_a_sign():
+    arrived = (2 * MIB, MIB, MIB - 64 * KIB, MIB + 64 * KIB, MIB, MIB)
+
+    assert found(ShortConnections(), *arrived) == [None] * 5 + [832 * KIB]
 
 
 def test_what_arrived_before_over_the_same_connection_counts():
-    bodies = [broken(0, carried=600 * KIB), broken(1)]
+    bodies = [broken(number, carried=100 * KIB * number) for number in range(5)]
+    arrived = [MIB - body.carried for body in bodies]
 
-    assert found(ShortConnections(), 424 * KIB, MIB, bodies=bodies) == [None, 896 * KIB]
+    assert found(ShortConnections(), *arrived, bodies=bodies) == [None] * 4 + [896 * KIB]
 
 
 @pytest.mark.parametrize(
     "arrived",
     [
-        (MIB, 2 * MIB),  # a link breaks anywhere
-        (0, 0),  # no connection was made
-        (30 * KIB, 30 * KIB),
-        (8 * MIB, 8 * MIB),  # only the answers were lost
+        (MIB, 2 * MIB) * 4,  # a link breaks anywhere
+        (MIB, MIB, MIB, MIB, MIB + 90 * KIB, MIB),
+        (0,) * 6,  # no connection was made
+        (300 * KIB,) * 6,
+        (8 * MIB,) * 6,  # only the answers were lost
     ],
 )
 def test_others_are_none(arrived):
-    assert found(ShortConnections(), *arrived) == [None, None]
+    assert found(ShortConnections(), *arrived) == [None] * len(arrived)
+
+
+def test_a_link_that_breaks_anywhere_is_hardly_ever_taken_for_one_that_counts():
+    draw, connections = random.Random(1), ShortConnections()
+    arrived = [min(7 * MIB, int(draw.expovariate(1 / MIB))) for _ in range(5000)]
+
+    assert sum(one is not None for one in found(connections, *arrived)) <= 2
 
 
 def test_one_outage_that_breaks_the_bodies_of_all_lanes_is_none():
-    bodies = [Broken("u", ByteRange(0, 8 * MIB), 0, one, 20.0) for one in (0.0, 1.0, 2.0)]
+    bodies = [Broken("u", ByteRange(0, 8 * MIB), 0, float(one), 20.0) for one in range(8)]
 
-    assert found(ShortConnections(), MIB, MIB, MIB, bodies=bodies) == [None] * 3
+    assert found(ShortConnections(), *(MIB,) * 8, bodies=bodies) == [None] * 8
 
 
 def test_a_connection_that_carries_more_ends_the_suspicion():
     connections = ShortConnections()
-    found(connections, MIB)
+    found(connections, *(MIB,) * 4)
 
     connections.carried(2 * MIB)
 
@@ -68,4 +81,5 @@ def test_what_the_server_says_of_another_upload_settles_nothing():
     connections.broke(broken(0))
 
     assert connections.arrived("other", RangeSet([ByteRange(0, MIB)])) is None
-    assert found(connections, MIB, bodies=[broken(1)]) == [896 * KIB]
+    rest = [broken(number) for number in range(1, 5)]
+    assert found(connections, *(MIB,) * 4, bodies=rest) == [None] * 3 + [896 * KIB]
