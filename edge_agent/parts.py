@@ -28,8 +28,9 @@ from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.media.watcher import Watcher
 from edge_agent.media.watchers import Watchers
 from edge_agent.operate.agent_commands import AgentCommands
+from edge_agent.operate.agent_services import AgentServices
 from edge_agent.operate.link_use import link_use
-from edge_agent.operate.telling import Telling
+from edge_agent.operate.telling import make_telling
 from edge_agent.queue_rules import QueueRules
 from edge_agent.report.state_document import StateDocuments
 from edge_agent.send.enrolment import Enrolment
@@ -174,30 +175,19 @@ class Parts:
             link=lambda: link_use(self.sender, self.link, self.way),
             is_paused=lambda: self.sender.is_paused,
         )
+        services = AgentServices(
+            settings, self.store, self.activity, self.snapshots, clock, self._boot_id
+        )
         self.commands = AgentCommands(
-            settings,
-            self.store,
-            self.activity,
-            self.snapshots,
-            clock=clock,
-            boot_id=self._boot_id,
+            services,
             folders=self.folders,
             sender=self.sender,
             watchers=self.watchers,
             passed=passed,
         )
-        telling = Telling(
-            settings,
-            self.store,
-            self.activity,
-            self.snapshots,
-            self.commands,
-            clock=clock,
-            boot_id=self._boot_id,
-            way=self.way,
-            link=self.link,
+        self.reporter, self.reports = make_telling(
+            services, self.commands, way=self.way, link=self.link
         )
-        self.reporter, self.reports = telling.reporter, telling.reports
 
     def _new_workers(self) -> list[WorkerThread]:
         sender, janitor, clock = self.sender, self.janitor, self._clock

@@ -7,14 +7,13 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 
-from edge_agent.base.activity import Activity
-from edge_agent.base.clock import Clock
 from edge_agent.base.helper import only_helps
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.settings_loading import Loaded
 from edge_agent.base.state_lock import SOCKET
 from edge_agent.media.folders import Folders
 from edge_agent.media.watchers import Watchers
+from edge_agent.operate.agent_services import AgentServices
 from edge_agent.operate.checking import Checking, Differences
 from edge_agent.operate.command_desk import CommandDesk
 from edge_agent.operate.command_handlers import Handlers, RecordingHandlers, SendingHandlers
@@ -24,9 +23,7 @@ from edge_agent.operate.fetch_handler import FetchHandler
 from edge_agent.operate.guarded_handlers import GuardedHandlers
 from edge_agent.operate.hook_desk import MOST_BYTES, HookDesk
 from edge_agent.report.command_port import CommandPort
-from edge_agent.report.state_document import StateDocuments
 from edge_agent.send.sender import Sender
-from edge_agent.store.recordings import Store
 
 
 class AgentCommands:
@@ -34,19 +31,15 @@ class AgentCommands:
 
     def __init__(
         self,
-        settings: AgentSettings,
-        store: Store,
-        activity: Activity,
-        snapshots: StateDocuments,
+        services: AgentServices,
         *,
-        clock: Clock,
-        boot_id: str,
         folders: Folders,
         sender: Sender,
         watchers: Watchers,
         passed: Sequence[socket.socket] = (),
     ) -> None:
-        self.announcements: list[Callable[[], None]] = [activity.touch]
+        settings, store = services.settings, services.store
+        self.announcements: list[Callable[[], None]] = [services.activity.touch]
         """Called when a command wants everything told anew: each way adds its own."""
         self.listeners: list[Callable[[], None]] = []
         """Called, from any thread, when there is an answer to tell: each way adds its own."""
@@ -60,13 +53,13 @@ class AgentCommands:
         self.compare: Callable[[AgentSettings], Differences] = lambda _: ((), ())
         """Says in what a configuration differs from the one in force; the agent sets it."""
         self._settings = settings
-        handlers = self._handlers(activity, clock=clock, folders=folders, watchers=watchers)
+        handlers = self._handlers(services, folders=folders, watchers=watchers)
         self.desk = CommandDesk(
             store,
             handlers,
             settings.commands,
-            clock=clock,
-            boot_id=boot_id,
+            clock=services.clock,
+            boot_id=services.boot_id,
             interval_s=settings.mqtt.state_interval_seconds,
             wake=lambda: self.wake_runner(),  # noqa: PLW0108 - the runner sets it later
             on_orders=self._obey,
@@ -76,15 +69,15 @@ class AgentCommands:
         self.desk.on_change = lambda: _call(self.listeners)
         here = Commands(
             store,
-            activity,
-            snapshots,
+            services.activity,
+            services.snapshots,
             folders=folders,
             announce=watchers.announce,
             wake_watcher=watchers.wake,
             wake_sender=sender.wake,
             handlers=handlers,
             check=Checking(
-                clock,
+                services.clock,
                 load=self._loaded,
                 compare=lambda wanted: self.compare(wanted),  # noqa: PLW0108 - it is set later
                 in_force=lambda: self._settings,
@@ -97,7 +90,7 @@ class AgentCommands:
         """Where people and recorders at the device ask."""
 
     def _handlers(
-        self, activity: Activity, *, clock: Clock, folders: Folders, watchers: Watchers
+        self, services: AgentServices, *, folders: Folders, watchers: Watchers
     ) -> Handlers:
         """Return what carries out each command."""
         store, sender = self._store, self._sender
@@ -107,7 +100,7 @@ class AgentCommands:
             store,
             sender,
             recordings,
-            clock=clock,
+            clock=services.clock,
             folders=folders,
             wake_watcher=watchers.wake,
             reload=self._reload,
@@ -120,7 +113,7 @@ class AgentCommands:
                 announce=lambda: _call(self.announcements),
             ).handlers(),
             **recordings.handlers(),
-            **FetchHandler(store, activity, sender, wake_watcher=watchers.wake).handlers(),
+            **FetchHandler(store, services.activity, sender, wake_watcher=watchers.wake).handlers(),
             **guarded.handlers(),
         }
 
