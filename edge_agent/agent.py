@@ -104,7 +104,6 @@ class Agent:
 
     def _start(self) -> None:
         parts = self._parts
-        self._tell_of_loss()
         insecure = is_insecure(self._settings.server.url)
         parts.activity.problem(ProblemCode.INSECURE_TRANSPORT, present=insecure)
         self._tell("agent.started", {"version": own_version()})
@@ -132,22 +131,6 @@ class Agent:
             server=self._settings.server.url,
             state_dir=str(self._settings.state_dir),
         )
-
-    def _tell_of_loss(self) -> None:
-        """Say that what was remembered is gone, with what went with it, if it is."""
-        aside = self._parts.store.moved_aside
-        how = "was damaged" if aside is not None else self._parts.lost
-        if how is None:
-            return
-        log.error(
-            "store.lost",
-            detail=f"the state database {how}: events that no broker had yet, the counters, and what people had"
-            " ordered (a pause, a limit, a priority) went with it",
-            moved_to=None if aside is None else str(aside),
-            action="none: it is made anew from the folder and the server; no recording is lost",
-        )
-        moved_to = None if aside is None else aside.name
-        self._tell("agent.state_lost", {"detail": f"agent.db {how}", "moved_to": moved_to})
 
     def _reload(self, reload: Callable[[], Loaded]) -> None:
         self._notifier.reloading(self._clock.now_s())

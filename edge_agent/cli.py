@@ -23,11 +23,20 @@ from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, Program
 from edge_host.setup.errors import SetupError
 from edge_host.terminal import plain
 
+
+def _log_to_stderr() -> None:
+    """Have nothing but what was asked for on standard output; a command may say more of it."""
+    from edge_agent import logs
+
+    logs.configure("warning", "console")
+
+
 PROGRAM = Program(
     "edge-agent",
     exit_codes={ConfigError: EXIT_CONFIG, AgentError: EXIT_FAILED, SetupError: EXIT_FAILED},
     libraries=frozenset({"httpx", "httpcore", "paho", "watchdog"}),
     missing="{library} is not installed; run in the project's folder: pip install '.[agent]'",
+    prepare=_log_to_stderr,
 )
 
 _BROKER_S = 10.0

@@ -45,8 +45,7 @@ from edge_agent.send.wiring import (
     make_way,
     make_while_recording,
 )
-from edge_agent.store.loss import lost
-from edge_agent.store.recordings import Store
+from edge_agent.store.opening import open_store
 from edge_agent.store.reserve import Reserve
 
 
@@ -89,12 +88,7 @@ class Parts:
             ProblemCode.STATE_FULL, present=needed
         )
         path = settings.state_dir / DATABASE
-        self.lost = lost(path)
-        """How what was remembered is gone, in words; None: it is there, or there never was any."""
-        self.reserve.take()
-        self.store = Store.open(
-            path, clock=self._clock, boot_id=self._boot_id, reserve=self.reserve
-        )
+        self.store = open_store(path, clock=self._clock, boot_id=self._boot_id, room=self.reserve)
         self.store.outbox.on_written = self.activity.touch
         self.folders = Folders(settings.watch)
         with only_helps("folders", instead="the next start looks whose recordings are whose"):

@@ -33,7 +33,7 @@ class Program:
     """What its optional dependencies bring."""
     missing: str
     """What is said where ``{library}``, one of those, is not there."""
-    prepare: Callable[[], object] = bool
+    prepare: Callable[[], object]
     """Called before each command, once it is known what is meant."""
 
     def run(self, parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:

@@ -28,6 +28,7 @@ from edge_agent.operate.command_handlers import (
 )
 from edge_agent.operate.commands import Commands, RequestError
 from edge_agent.operate.control_client import NotRunningError, ask
+from edge_agent.store.opening import open_store
 from edge_agent.store.recordings import Store
 
 NOT_RUNNING = " (the agent is not running now)"
@@ -57,7 +58,7 @@ def _without_agent(settings: AgentSettings) -> Iterator[Commands]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.closing(StateLock(settings.state_dir)))
         path = settings.state_dir / DATABASE
-        store = Store.open(path, clock=SystemClock(), boot_id=boot_id())
+        store = open_store(path, clock=SystemClock(), boot_id=boot_id())
         stack.callback(store.close)
         yield Commands(
             store,

@@ -30,6 +30,7 @@ from edge_agent.operate.commands import Commands
 from edge_agent.operate.control_client import NotRunningError, ask
 from edge_agent.operate.upload_display import show
 from edge_agent.send.wiring import make_link_watch, make_sender, make_transport, make_way
+from edge_agent.store.opening import open_store
 from edge_agent.store.orders import Orders
 from edge_agent.store.recordings import Store
 
@@ -66,7 +67,7 @@ def _alone(
 ) -> Generator[dict[str, Any], None, None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(StateLock(settings.state_dir))
-        store = Store.open(settings.state_dir / DATABASE, clock=clock, boot_id=boot_id)
+        store = open_store(settings.state_dir / DATABASE, clock=clock, boot_id=boot_id)
         stack.callback(store.close)
         _refuse_if_nobody_could_end_it(store.orders)
         folders = Folders(settings.watch)

@@ -1,12 +1,14 @@
 """`edge-agent` as a person types it, in the process of the test: exit codes and what is printed."""
 
 import json
+import os
 import signal
 from typing import Any
 
 import pytest
 
 from edge_agent.base import worker_thread
+from edge_agent.base.clock import SystemClock
 from edge_agent.base.errors import AgentError
 from edge_agent.base.reasons import FAILURES, ProblemCode
 from edge_agent.base.settings_loading import load
@@ -19,6 +21,7 @@ from edge_agent.operate.status import read_status
 from edge_agent.operate.status_text import status_page
 from edge_agent.report.broker.reporter import Reporter
 from edge_agent.send.sender import Sender
+from edge_agent.store.recordings import Store
 from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 from tests.support.in_process import as_it_was, beside, server
 from tests.support.processes import toml, wait_for
@@ -122,6 +125,24 @@ def test_a_configuration_that_cannot_be_is_78_and_names_the_option(alone, argume
     assert (code, out) == (EXIT_CONFIG, "")
     assert said in err
     assert all(line.startswith("edge-agent: ") for line in err.splitlines())
+
+
+@pytest.mark.parametrize("arguments", [["pause"], ["upload", "none.mp4"]], ids=" ".join)
+def test_a_memory_that_is_damaged_is_told_by_the_command_that_finds_it(alone, arguments):
+    alone.state.mkdir(mode=0o700)
+    (alone.state / "agent.db").write_bytes(os.urandom(20_000))
+
+    _, out, err = alone.run(*arguments)
+
+    store = Store.open_read_only(alone.state / "agent.db", clock=SystemClock(), boot_id="b")
+    [event] = store.outbox.undelivered()
+    store.close()
+    [aside] = alone.state.glob("agent.db.damaged-*")
+    assert "store.lost" not in out
+    assert "the state database was damaged" in err
+    assert str(aside) in err
+    assert event.type == "agent.state_lost"
+    assert event.data == {"detail": "agent.db was damaged", "moved_to": aside.name}
 
 
 def test_an_option_comes_before_the_environment_and_that_before_the_file(

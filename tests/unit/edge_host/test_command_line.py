@@ -23,6 +23,7 @@ PROGRAM = Program(
     exit_codes={SettingError: EXIT_CONFIG, WorkError: EXIT_FAILED},
     libraries=frozenset({"lib"}),
     missing="{library} is missing",
+    prepare=lambda: None,
 )
 
 
