@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from typing import Any
 
 from edge_agent.base.activity import Activity
@@ -41,8 +42,7 @@ def _without_agent(settings: AgentSettings) -> dict[str, Any]:
         msg = f"the agent is not running, and there is no database in {settings.state_dir}: no agent has run with this state_dir yet"
         raise AgentError(msg)
     clock, activity = SystemClock(), Activity()
-    store = Store.open_read_only(path, clock=clock, boot_id=boot_id())
-    try:
+    with closing(Store.open_read_only(path, clock=clock, boot_id=boot_id())) as store:
         snapshots = StateDocuments(
             store,
             activity,
@@ -56,8 +56,6 @@ def _without_agent(settings: AgentSettings) -> dict[str, Any]:
         files = list_files(store, activity.view())
         answer = {"running": False, "state": snapshots(), "files": files, "limits": []}
         return {**answer, "stopped_by": [*_orders(store.orders), *_hold_file(settings, clock)]}
-    finally:
-        store.close()
 
 
 def _hold_file(settings: AgentSettings, clock: SystemClock) -> list[str]:

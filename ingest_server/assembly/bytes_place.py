@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -161,12 +162,9 @@ def refuse_lost_facts(config: ServerConfig) -> None:
         StateLostError: the bucket is in use.
         StorageError: it cannot be asked.
     """
-    blobs = bucket_of(config)
-    try:
+    with closing(bucket_of(config)) as blobs:
         blobs.prepare()
         is_known = blobs.mark.told() is not None
-    finally:
-        blobs.close()
     if is_known:
         raise StateLostError(
             f"The database is empty, but a server has run with {config.storage.blobs}, which another "

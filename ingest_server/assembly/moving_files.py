@@ -13,7 +13,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -230,15 +230,12 @@ class FilesMove:
     def _is_verified(self, receipt: Receipt) -> bool:
         """Read the object, and remember it where it is right; else it is taken away."""
         target = receipt.published_as
-        part = self._now.open_published(target)
-        try:
+        with closing(self._now.open_published(target)) as part:
             identity, hasher, at = part.identity() or "", hashlib.sha256(), 0
             while chunk := part.pread(READ_BYTES, at):
                 self._pace.take(len(chunk))
                 hasher.update(chunk)
                 at += len(chunk)
-        finally:
-            part.close()
         found = Digest(hasher.digest())
         if (at, found) != (receipt.length, receipt.digest):
             self._now.remove_published(target, identity)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import count
 from pathlib import Path
 
@@ -93,11 +93,8 @@ def _refuse_sound(path: Path) -> None:
     if SqliteState.is_unbegun(path) or _has_gone_back(path):
         return
     try:
-        state = SqliteState.open(path)
-        try:
+        with closing(SqliteState.open(path)) as state:
             state.check(SystemClock().now_s)
-        finally:
-            state.close()
     except StateLostError:
         return
     raise ServerError(

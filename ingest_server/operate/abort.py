@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from datetime import timedelta
 
 from ingest_server.core.errors import Refused
@@ -43,20 +44,14 @@ class AbortCommand(Commands):
         if options.idle is not None and not options.device:
             self._complain("--idle goes with --device")
             return 2
-        state = self._data.state(options)
-        try:
+        with closing(self._data.state(options)) as state:
             wanted = options.upload_ids or _open_of(state, options.device, options.idle)
             if not wanted:
                 idle = "" if options.idle is None else " that is idle for so long"
                 self._complain(f"device {options.device!r} has no open upload{idle}")
                 return 1
-            blobs = self._data.blobs(options, state)
-            try:
+            with closing(self._data.blobs(options, state)) as blobs:
                 return self._abort_each(options, state, blobs, wanted)
-            finally:
-                blobs.close()
-        finally:
-            state.close()
 
     def _abort_each(
         self, options: argparse.Namespace, state: StateStore, blobs: Blobs, wanted: list[str]

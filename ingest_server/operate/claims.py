@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import closing
 
 from edge_host.clock import SystemClock, rfc3339
 from ingest_server.auth.tokens import claim_hash, new_claim
@@ -44,11 +45,8 @@ class ClaimCommands(Commands):
         token, claim_id = new_claim()
         now = rfc3339(SystemClock().now_utc())
         claim = ClaimRecord(claim_id, now, options.expires, options.devices, 0, None)
-        state = self._data.state(options)
-        try:
+        with closing(self._data.state(options)) as state:
             state.access.add_claim(claim, claim_hash(token))
-        finally:
-            state.close()
         note(self._config(options), "claim.add", object_=claim_id)
         print(
             f"Claim token {claim_id} for {counted(options.devices, 'device')} until {options.expires}. It is "
@@ -59,11 +57,8 @@ class ClaimCommands(Commands):
         return 0
 
     def _list(self, options: argparse.Namespace) -> int:
-        state = self._data.state(options)
-        try:
+        with closing(self._data.state(options)) as state:
             found = state.access.claims()
-        finally:
-            state.close()
         if options.json:
             keys = ("claim_id", "created_at", "expires_at", "devices", "used", "revoked_at")
             print(json.dumps([{key: getattr(one, key) for key in keys} for one in found], indent=2))
@@ -85,11 +80,8 @@ class ClaimCommands(Commands):
         return 0
 
     def _revoke(self, options: argparse.Namespace) -> int:
-        state = self._data.state(options)
-        try:
+        with closing(self._data.state(options)) as state:
             is_gone = state.access.revoke_claim(options.claim_id, rfc3339(SystemClock().now_utc()))
-        finally:
-            state.close()
         if not is_gone:
             self._complain(f"no claim token that is still good is called {options.claim_id!r}")
             return 1

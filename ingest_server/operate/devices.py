@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
@@ -34,11 +35,8 @@ class DevicesCommand(Commands):
         devices.set_defaults(command=self._devices)
 
     def _devices(self, options: argparse.Namespace) -> int:
-        state = self._data.state(options)
-        try:
+        with closing(self._data.state(options)) as state:
             found = state.devices()
-        finally:
-            state.close()
         now = SystemClock().now_utc()
         known = self._reported(options, now)
         named = {one.device: one for one in found}

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 
 from edge_host.clock import SystemClock
@@ -35,8 +36,7 @@ class GroupCommands(Commands):
         listed.set_defaults(command=self._list)
 
     def _list(self, options: argparse.Namespace) -> int:
-        state = self._data.state(options)
-        try:
+        with closing(self._data.state(options)) as state:
             found = _newest(state, options)
             if options.json:
                 json.dump([_document(one) for one in found], sys.stdout, indent=2)
@@ -45,8 +45,6 @@ class GroupCommands(Commands):
                 now = SystemClock().now_utc()
                 head = ("DEVICE", "GROUP", "STATE", "FILES", "BYTES", "TOLD", "MISSING")
                 print_table(head, (_row(one, now) for one in found), none=_none(options))
-        finally:
-            state.close()
         return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 
 from edge_host.clock import SystemClock, rfc3339
 from ingest_server.auth.authentication import GROUP, SCOPE_UPLOAD, SCOPES
@@ -63,8 +64,7 @@ class TokenCommands(Commands):
         scopes = tuple(dict.fromkeys(options.scope or (SCOPE_UPLOAD,)))
         scopes += tuple(f"{GROUP}{one}" for one in dict.fromkeys(groups))
         issued = issue(device, SystemClock().now_utc(), scopes=scopes, expires_at=options.expires)
-        state = self._data.state(options)
-        try:
+        with closing(self._data.state(options)) as state:
             now = rfc3339(SystemClock().now_utc())
             older = [
                 one.token_id
@@ -72,8 +72,6 @@ class TokenCommands(Commands):
                 if one.device == device and (one.expires_at is None or one.expires_at > now)
             ]
             state.access.add_token(issued.record)
-        finally:
-            state.close()
         note(self._config(options), "token.add", device=device, object_=issued.record.token_id)
         if older:
             self._complain(
@@ -90,11 +88,8 @@ class TokenCommands(Commands):
         return 0
 
     def _list(self, options: argparse.Namespace) -> int:
-        state = self._data.state(options)
-        try:
+        with closing(self._data.state(options)) as state:
             found = state.access.tokens()
-        finally:
-            state.close()
         if options.json:
             rows = [
                 {
@@ -128,11 +123,8 @@ class TokenCommands(Commands):
         return 0
 
     def _revoke(self, options: argparse.Namespace) -> int:
-        state = self._data.state(options)
-        try:
+        with closing(self._data.state(options)) as state:
             count = state.access.revoke(options.which)
-        finally:
-            state.close()
         if count == 0:
             self._complain(f"no token and no device with a token is called {options.which!r}")
             return 1

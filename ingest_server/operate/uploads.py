@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from datetime import datetime
 
 from edge_host.clock import SystemClock
@@ -33,8 +34,7 @@ class UploadCommands(Commands):
         listed.set_defaults(command=self._list)
 
     def _list(self, options: argparse.Namespace) -> int:
-        state = self._data.state(options)
-        try:
+        with closing(self._data.state(options)) as state:
             found = _newest(state, options) if options.limit else _all(state, options)
             if options.json:
                 _print_json(found)
@@ -43,8 +43,6 @@ class UploadCommands(Commands):
                 head = ("ID", "DEVICE", "NAME", "STATE", "PROGRESS", "BYTES", "AGE")
                 rows = (_upload_row(one, now) for one in found)
                 print_table(head, rows, none=_none(options))
-        finally:
-            state.close()
         return 0
 
 

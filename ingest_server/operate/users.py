@@ -6,6 +6,7 @@ import argparse
 import getpass
 import json
 import sys
+from contextlib import closing
 
 from edge_host.clock import SystemClock, rfc3339
 from ingest_server.auth import passwords
@@ -57,11 +58,8 @@ class UserCommands(Commands):
         if stored is None:
             return 1
         now = rfc3339(SystemClock().now_utc())
-        state = self._data.state(options)
-        try:
+        with closing(self._data.state(options)) as state:
             is_new = state.users.add(UserRecord(name, options.role, stored, now, now))
-        finally:
-            state.close()
         if not is_new:
             self._complain(
                 f"there is a user {name} already; another password: ingest-server user password "
@@ -78,11 +76,8 @@ class UserCommands(Commands):
         return 0
 
     def _list(self, options: argparse.Namespace) -> int:
-        state = self._data.state(options)
-        try:
+        with closing(self._data.state(options)) as state:
             found = state.users.users()
-        finally:
-            state.close()
         keys = ("name", "role", "created_at", "changed_at")
         if options.json:
             print(json.dumps([{key: getattr(one, key) for key in keys} for one in found], indent=2))
@@ -96,8 +91,7 @@ class UserCommands(Commands):
 
     def _password(self, options: argparse.Namespace) -> int:
         name: str = options.name
-        state = self._data.state(options)
-        try:
+        with closing(self._data.state(options)) as state:
             if state.users.user(name) is None:
                 return self._is_unknown(name)
             stored = self._new_password(name)
@@ -106,20 +100,15 @@ class UserCommands(Commands):
             now = rfc3339(SystemClock().now_utc())
             if not state.users.set_password(name, stored, now):
                 return self._is_unknown(name)
-        finally:
-            state.close()
         note(self._config(options), "user.password", object_=name)
         print(f"{name} has the new password, and logs in again with it.", file=sys.stderr)
         return 0
 
     def _remove(self, options: argparse.Namespace) -> int:
         name: str = options.name
-        state = self._data.state(options)
-        try:
+        with closing(self._data.state(options)) as state:
             if not state.users.remove(name):
                 return self._is_unknown(name)
-        finally:
-            state.close()
         note(self._config(options), "user.remove", object_=name)
         print(f"{name} is removed and logged out everywhere, at once.", file=sys.stderr)
         return 0

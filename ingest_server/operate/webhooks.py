@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import closing
 
 from ingest_server.operate.commands import Commands, Parser, Parsers
 from ingest_server.operate.noting import note
@@ -33,12 +34,9 @@ class WebhookCommands(Commands):
         replay.set_defaults(command=self._replay)
 
     def _list(self, options: argparse.Namespace) -> int:
-        state = self._data.state(options)
-        try:
+        with closing(self._data.state(options)) as state:
             outbox = state.outbox
             found, disabled = outbox.listing(options.state), outbox.disabled()
-        finally:
-            state.close()
         for target, since in sorted(disabled.items()):
             print(
                 f"{target} is disabled since {since}: it answered 410. To go on: ingest-server "
@@ -68,11 +66,8 @@ class WebhookCommands(Commands):
         return 0
 
     def _replay(self, options: argparse.Namespace) -> int:
-        state = self._data.state(options)
-        try:
+        with closing(self._data.state(options)) as state:
             count = state.outbox.replay(None if options.which == "dead" else options.which)
-        finally:
-            state.close()
         if not count and options.which != "dead":
             self._complain(
                 f"no event and no target with something left to tell is {options.which!r}"

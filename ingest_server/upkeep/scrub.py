@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
@@ -227,8 +228,7 @@ class Scrub:
 
     def _read(self, path: str, watcher: Watcher, report: Report) -> tuple[int, Digest, str | None]:
         """Return length, digest and identity of a file; None: it has changed meanwhile."""
-        part = self._blobs.open_published(path)
-        try:
+        with closing(self._blobs.open_published(path)) as part:
             identity = part.identity()
             part.forget_cached()
             hasher, length = hashlib.sha256(), 0
@@ -240,8 +240,6 @@ class Scrub:
             part.forget_cached()  # nor push out what the server needs
             is_same = part.identity() == identity
             return length, Digest(hasher.digest()), identity if is_same else None
-        finally:
-            part.close()
 
     def _set_apart(self, path: str, receipt: Receipt, detail: str) -> str:
         """Move it; a crash in between leaves both names, and the next run tells of it again."""

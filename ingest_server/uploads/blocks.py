@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import closing
 
 from ingest_server.base.settings import GIB, KIB, MIB
 from ingest_server.core.errors import Refused, disk_refusals
@@ -121,13 +122,9 @@ class Blocks:
             for number in range(start, stop)
             if record.received.covers(ByteRange(number * size, min((number + 1) * size, length)))
         ]
-        with disk_refusals():
-            part = self._store.blobs.open_part(upload_id)
-            try:
-                wanted = _while_there(self._in_time(whole), has_left)
-                found = block_digests(part, size, wanted, length, self._store.is_stopping)
-            finally:
-                part.close()
+        with disk_refusals(), closing(self._store.blobs.open_part(upload_id)) as part:
+            wanted = _while_there(self._in_time(whole), has_left)
+            found = block_digests(part, size, wanted, length, self._store.is_stopping)
         if self._store.state.get(upload_id).rewrites != record.rewrites:
             raise Refused("server-busy", "bytes were replaced meanwhile", retry_after_s=1)
         if len(found) < len(whole):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -100,14 +100,14 @@ class Concatenation:
     ) -> None:
         """Copy what is missing; *begin* is called before each piece is written."""
         record = self._store.find(None, upload_id)
-        with self._store.live.hold(upload_id) as live, disk_refusals():
-            part = self._store.blobs.open_part(source)
-            try:
-                for gap in record.received.missing(where.stop, start=where.start):
-                    start = gap.start - where.start
-                    copy_into(self._receiver, upload_id, live, gap, part, start=start, go_on=begin)
-            finally:
-                part.close()
+        with (
+            self._store.live.hold(upload_id) as live,
+            disk_refusals(),
+            closing(self._store.blobs.open_part(source)) as part,
+        ):
+            for gap in record.received.missing(where.stop, start=where.start):
+                start = gap.start - where.start
+                copy_into(self._receiver, upload_id, live, gap, part, start=start, go_on=begin)
 
 
 def _count(transaction: Transaction, upload_id: str, sources: Sequence[str]) -> int:

@@ -7,6 +7,7 @@ the bytes: verifying reads them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 from ingest_server.base.settings import MIB
 from ingest_server.storage.interface import Part
@@ -55,8 +56,9 @@ def copy_into(
         OSError: one of both cannot be read or written.
     """
     allowance = receiver.allowance()
-    writer = receiver.writer(upload_id, gap, _NOBODY, live, allowance, is_held=False, counts=False)
-    try:
+    with closing(
+        receiver.writer(upload_id, gap, _NOBODY, live, allowance, is_held=False, counts=False)
+    ) as writer:
         live.enter(writer)
         try:
             writer.begin()
@@ -69,5 +71,3 @@ def copy_into(
             writer.finish()
         finally:
             live.leave(writer)
-    finally:
-        writer.close()

@@ -5,6 +5,7 @@ One file that is sent twice is stored once. What a twin is worth is told by `sta
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 
 from ingest_server.core.errors import Refused
@@ -191,13 +192,10 @@ def is_published_there(blobs: Blobs, target: str, length: int, digest: Digest) -
     if not blobs.is_published(target, length):
         return False
     try:
-        part = blobs.open_published(target)
-        try:
+        with closing(blobs.open_published(target)) as part:
             if digest_of(part) != digest:
                 return False
             part.sync()
-        finally:
-            part.close()
         blobs.sync_published(target)
     except OSError:  # moved or rotten meanwhile: as good as not there
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import structlog
 
@@ -41,11 +41,8 @@ class HashFollower:
         def follow() -> None:
             with self._store.live.hold(record.id) as held:
                 try:
-                    part = self._store.blobs.open_part(record.id)
-                    try:
+                    with closing(self._store.blobs.open_part(record.id)) as part:
                         catch_up(held.running, part, recorded_upto, self._store.is_stopping)
-                    finally:
-                        part.close()
                 except (OSError, Refused) as error:
                     log.debug("hash.abandoned", upload_id=record.id, error=str(error))
                 finally:

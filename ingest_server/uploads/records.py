@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -150,13 +150,12 @@ class Records:
         Raises:
             Refused: it is gone, the disk fails, or the server stops.
         """
-        with disk_refusals():
-            part = self._store.blobs.open_published(receipt.published_as)
-            try:
-                runs = [(0, receipt.length)]
-                sums_of(part, runs, self._store.is_stopping, *hashers)
-            finally:
-                part.close()
+        with (
+            disk_refusals(),
+            closing(self._store.blobs.open_published(receipt.published_as)) as part,
+        ):
+            runs = [(0, receipt.length)]
+            sums_of(part, runs, self._store.is_stopping, *hashers)
 
     def ask_for(self, upload_id: str, algorithm: str) -> None:
         """Have the hash of *algorithm*, one of hashlib's, computed as the bytes come."""

@@ -15,6 +15,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from enum import Enum, auto
@@ -194,14 +195,11 @@ class Standings:
 
     def _read(self, receipt: Receipt) -> Standing:
         for _ in range(TRIES):
-            part = self._blobs.open_published(receipt.published_as)
-            try:
+            with closing(self._blobs.open_published(receipt.published_as)) as part:
                 identity = part.identity()
                 part.forget_cached()
                 digest = digest_of(part, self._is_stopping)
                 is_same = identity is not None and identity == part.identity()
-            finally:
-                part.close()
             if identity is not None and is_same:
                 reading = self._reading_of(receipt.upload_id, digest, identity)
                 return self._keep(receipt, reading)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+from contextlib import closing
 
 import structlog
 
@@ -43,16 +44,13 @@ class Verifier:
         length = record.length or 0
         started_s = self._clock.now_s()
         live.running.agree(record.rewrites)
-        part = self._blobs.open_part(record.id)
-        try:
+        with closing(self._blobs.open_part(record.id)) as part:
             # Bytes may lie past a length that was learned late: written, but never recorded.
             part.cut(length)
             while not catch_up(live.running, part, lambda: length, self._is_stopping):
                 if self._is_stopping():
                     raise stopped()
             sha_512 = self._sha_512(record, part, length)
-        finally:
-            part.close()
         found = live.running.follow(length)
         if found is None:
             msg = f"the running hash is at {live.running.upto}, not at the end ({length})"
@@ -97,13 +95,10 @@ class Verifier:
         receipt = record.receipt
         if receipt is None or self._blobs.part_length(record.id) is None:
             return None
-        part = self._blobs.open_part(record.id)
-        try:
+        with closing(self._blobs.open_part(record.id)) as part:
             before = part.identity()
             part.forget_cached()
             found = digest_of(part, self._is_stopping)
-        finally:
-            part.close()
         if found == receipt.digest:
             return before
         raise self.fail(record, receipt, f"it has {found} instead of {receipt.digest}")
@@ -173,12 +168,9 @@ class Verifier:
             Refused: the server stops.
             OSError: the store failed, or made another file.
         """
-        hand = self._blobs.open_published(receipt.published_as)
-        try:
+        with closing(self._blobs.open_published(receipt.published_as)) as hand:
             identity = hand.identity()
             found = digest_of(hand, self._is_stopping)
-        finally:
-            hand.close()
         if found == receipt.digest:
             return identity
         log.error(

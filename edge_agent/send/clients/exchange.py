@@ -12,6 +12,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from typing import Any, Protocol
 
 import httpx
@@ -184,11 +185,8 @@ class Exchange:
             content=content,
             extensions={"trace": self._trace},
         )
-        response = self._client.send(request, stream=True)
-        try:
+        with closing(self._client.send(request, stream=True)) as response:
             return Answer(response.status_code, _fields(response), _read(response, longest))
-        finally:
-            response.close()
 
     def credential(self) -> bytes | None:
         """Return something that is equal only while token and certificate are; None: no usable token."""

@@ -10,7 +10,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -277,11 +277,8 @@ class FileBlobs(PublishedFiles):
     def stage(self, upload_id: str, is_stopping: Callable[[], bool]) -> PartFile | None:
         if self._staging is None:
             return None
-        part = self._opened(upload_id)
-        try:
+        with closing(self._opened(upload_id)) as part:
             return self._staging.take(upload_id, part, is_stopping)
-        finally:
-            part.close()
 
     def sync_published(self, target: str) -> None:
         super().sync_published(target)

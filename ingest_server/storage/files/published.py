@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from edge_host.durable import sync
@@ -105,11 +105,8 @@ class PublishedFiles(Blobs):
     @staticmethod
     def _identity(leaf: str, folder: int) -> str | None:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        part = PartFile(os.open(leaf, flags, dir_fd=folder))
-        try:
+        with closing(PartFile(os.open(leaf, flags, dir_fd=folder))) as part:
             return part.identity()
-        finally:
-            part.close()
 
     def is_unwritten(self, before: str, after: str) -> bool:
         return before.rpartition(":")[0] == after.rpartition(":")[0]
@@ -300,8 +297,9 @@ def stat_of(name: str, folder: int) -> os.stat_result | None:
 
 def _copy_file(leaf: str, folder: int, to: Path) -> None:
     """Write the bytes of a file a second time, as a new file; durable on return."""
-    source = PartFile(os.open(leaf, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder))
-    try:
+    with closing(
+        PartFile(os.open(leaf, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder))
+    ) as source:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         copy = PartFile(os.open(to, flags, 0o640))
         try:
@@ -312,5 +310,3 @@ def _copy_file(leaf: str, folder: int, to: Path) -> None:
             raise
         finally:
             copy.close()
-    finally:
-        source.close()

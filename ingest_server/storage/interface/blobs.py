@@ -12,7 +12,7 @@ is safe unless its docstring says otherwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -259,8 +259,5 @@ class Blobs(PublishedBlobs, Protocol):
 
     def part_identity(self, upload_id: str) -> str | None:
         """Return the identity of the bytes of an upload: `Part.identity`."""
-        part = self.open_part(upload_id)
-        try:
+        with closing(self.open_part(upload_id)) as part:
             return part.identity()
-        finally:
-            part.close()

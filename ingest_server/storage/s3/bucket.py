@@ -11,6 +11,7 @@ import base64
 import errno
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
@@ -215,11 +216,8 @@ class Bucket:
         if start == stop:
             return b""
         for _ in range(2):
-            stream = self.stream(stored.key, start, stop, stored.etag)
-            try:
+            with closing(self.stream(stored.key, start, stop, stored.etag)) as stream:
                 data = stream.read(stop - start)
-            finally:
-                stream.close()
             if len(data) == stop - start:
                 return data
         raise OSError(errno.EIO, "the store's answer ended early", stored.key)
