@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from ingest_server.storage.interface import Claim, Lease
+from ingest_server.storage.interface import Claim, Lease, StateStore
 from upload_protocol.ranges import ByteRange
 
 CLAIMS_PER_RUN = 2**40
@@ -75,3 +75,24 @@ class Claims:
         with self._lock:
             if self._leases.get(lease.name) == lease:
                 del self._leases[lease.name]
+
+
+class OwnClaims(StateStore):
+    """What a store of one process says of claims and leases."""
+
+    _claims: Claims
+
+    def count_claims(self, upload_id: str) -> int:
+        return self._claims.count(upload_id)
+
+    def release(self, claim: Claim) -> None:
+        self._claims.release(claim)
+
+    def take_lease(self, name: str, for_s: float) -> Lease | None:  # noqa: ARG002 # it ends with the process
+        return self._claims.take_lease(name)
+
+    def keep_lease(self, lease: Lease, for_s: float) -> bool:  # noqa: ARG002 # as above
+        return self._claims.is_leased(lease)
+
+    def end_lease(self, lease: Lease) -> None:
+        self._claims.end_lease(lease)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ingest_server.core.names import numbered
 from ingest_server.storage.interface import Blobs, Level, Part
+from ingest_server.storage.read_only import ReadOnly
 
 ROOM = 1 << 40
 
@@ -175,7 +176,7 @@ def _copied(data: bytes) -> Iterator[Path]:
         yield Path(copy.name)
 
 
-class StoredBytes(Part):
+class StoredBytes(ReadOnly):
     """A hand that only reads, of bytes that nobody changes."""
 
     def __init__(self, data: bytes, identity: str) -> None:
@@ -184,27 +185,6 @@ class StoredBytes(Part):
 
     def pread(self, length: int, offset: int) -> bytes:
         return self._data[offset : offset + length]
-
-    def pwrite(self, data: memoryview, offset: int) -> None:  # noqa: ARG002 # it is not taken
-        """Refuse: it was opened to be read.
-
-        Raises:
-            OSError: always.
-        """
-        raise PermissionError("a published file is not written to")
-
-    def copy_from(self, source: Part, length: int, *, start: int, offset: int) -> None:
-        self.pwrite(memoryview(source.pread_all(length, start)), offset)
-
-    def write_out(self, length: int, offset: int) -> None:
-        """Nothing waits."""
-
-    def sync(self) -> None:
-        """Nothing waits."""
-
-    def cut(self, length: int) -> None:
-        if length < self.length:
-            self.pwrite(memoryview(b""), length)
 
     @property
     def length(self) -> int:

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord
-from ingest_server.storage.claims import Claims
-from ingest_server.storage.interface import Claim, Lease, Sizes, StateStore
+from ingest_server.storage.claims import Claims, OwnClaims
+from ingest_server.storage.interface import Claim, Sizes
 from ingest_server.storage.memory.access import MemoryAccess
 from ingest_server.storage.memory.groups import MemoryGroups
 from ingest_server.storage.memory.outbox import MemoryOutbox
@@ -23,7 +23,7 @@ from upload_protocol.ranges import ByteRange
 T = TypeVar("T")
 
 
-class MemoryState(MemoryQueries, StateStore):
+class MemoryState(MemoryQueries, OwnClaims):
     """Nothing of it outlives the process; ``durable`` means: committed."""
 
     is_shared = True
@@ -90,21 +90,6 @@ class MemoryState(MemoryQueries, StateStore):
     def end_claims(self, upload_id: str) -> None:
         with self._writing:
             self._claims.end(upload_id)
-
-    def count_claims(self, upload_id: str) -> int:
-        return self._claims.count(upload_id)
-
-    def release(self, claim: Claim) -> None:
-        self._claims.release(claim)
-
-    def take_lease(self, name: str, for_s: float) -> Lease | None:  # noqa: ARG002 # it ends with the process
-        return self._claims.take_lease(name)
-
-    def keep_lease(self, lease: Lease, for_s: float) -> bool:  # noqa: ARG002 # as above
-        return self._claims.is_leased(lease)
-
-    def end_lease(self, lease: Lease) -> None:
-        self._claims.end_lease(lease)
 
     def keep_reserve(self) -> bool:
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from ingest_server.storage.interface import Part
+from ingest_server.storage.read_only import ReadOnly
 from ingest_server.storage.s3.bucket import Bucket, Listed, Stream
 from ingest_server.storage.s3.store_errors import TakenError
 
@@ -56,31 +56,6 @@ class ObjectReader:
         if self._stream is not None:
             self._stream.close()
             self._stream = None
-
-
-class ReadOnly(Part):
-    """A hand that only reads."""
-
-    def pwrite(self, data: memoryview, offset: int) -> None:  # noqa: ARG002 # it is not taken
-        """Refuse: it was opened to be read.
-
-        Raises:
-            OSError: always.
-        """
-        raise PermissionError(errno.EACCES, "a published file is not written to")
-
-    def copy_from(self, source: Part, length: int, *, start: int, offset: int) -> None:
-        self.pwrite(memoryview(source.pread(length, start)), offset)
-
-    def write_out(self, length: int, offset: int) -> None:
-        """Nothing waits."""
-
-    def sync(self) -> None:
-        """Nothing waits."""
-
-    def cut(self, length: int) -> None:
-        if length < self.length:
-            self.pwrite(memoryview(b""), length)
 
 
 class PublishedObject(ReadOnly):

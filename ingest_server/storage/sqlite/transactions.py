@@ -29,9 +29,9 @@ from ingest_server.core.errors import (
     refused_by_disk,
 )
 from ingest_server.core.record import UploadRecord
-from ingest_server.storage.claims import Claims
+from ingest_server.storage.claims import Claims, OwnClaims
 from ingest_server.storage.group_commit import Committer
-from ingest_server.storage.interface import Claim, Lease, Sizes, StateStore
+from ingest_server.storage.interface import Claim, Sizes
 from ingest_server.storage.reserve import Reserve
 from ingest_server.storage.sql.access import SqlAccess
 from ingest_server.storage.sql.dialect import SQLITE
@@ -59,7 +59,7 @@ CHECK_S = 5.0
 """How long a start looks for damage: some GB. Each daily copy is looked at whole."""
 
 
-class SqliteState(SqlQueries, StateStore):
+class SqliteState(SqlQueries, OwnClaims):
     """The database of one data folder."""
 
     dialect = SQLITE
@@ -241,21 +241,6 @@ class SqliteState(SqlQueries, StateStore):
     def end_claims(self, upload_id: str) -> None:
         if self._claims.end(upload_id) and self._committer is not None:
             self._committer.settle()
-
-    def count_claims(self, upload_id: str) -> int:
-        return self._claims.count(upload_id)
-
-    def release(self, claim: Claim) -> None:
-        self._claims.release(claim)
-
-    def take_lease(self, name: str, for_s: float) -> Lease | None:  # noqa: ARG002 # it ends with the process
-        return self._claims.take_lease(name)
-
-    def keep_lease(self, lease: Lease, for_s: float) -> bool:  # noqa: ARG002 # as above
-        return self._claims.is_leased(lease)
-
-    def end_lease(self, lease: Lease) -> None:
-        self._claims.end_lease(lease)
 
     def sizes(self) -> Sizes:
         """Return what the file and its log take up.
