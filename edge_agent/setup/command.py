@@ -23,9 +23,7 @@ from edge_agent.setup.wanted import HEADING, Wanted, device_id
 from edge_host.setup import services
 from edge_host.setup.configuration import have_configuration, rendered, said_by
 from edge_host.setup.errors import SetupError
-from edge_host.setup.journal import FOLDER as JOURNALS
-from edge_host.setup.journal import Journal
-from edge_host.setup.machine import Machine, must_be_root
+from edge_host.setup.machine import Machine, machine_for
 from edge_host.setup.undo import undo
 
 CONFIG = Path("/etc/edge-uploader/agent.toml")
@@ -42,17 +40,11 @@ def setup_device(options: argparse.Namespace) -> int:
     Raises:
         SetupError: something stands in the way; what was done is noted, and the same command goes on.
     """
-    changes = not (options.dry_run or options.show)
-    if changes:
-        must_be_root()
-    journal = Journal(JOURNALS / "agent.json")
-    if changes:
-        journal.lock()
-    machine = Machine(journal, rehearses=not changes, say=_say)
+    machine = machine_for("agent.json", rehearses=options.dry_run or options.show)
     if options.undo:
         undo(machine, _TAKES, keeps=_keeps)
         if machine.journal.made or not options.dry_run:
-            _say(
+            machine.say(
                 f"Recordings, and the agent's memory in {STATE} with its token, are where they were."
             )
         return 0
@@ -62,10 +54,6 @@ def setup_device(options: argparse.Namespace) -> int:
         return 0
     plan.carry_out(machine)
     return 0
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 _TAKES = {
@@ -118,7 +106,7 @@ class _Plan:
         return cls(wanted, access, ca, lambda: _claim(options))
 
     def carry_out(self, machine: Machine) -> None:
-        _say(f"{self.wanted.device_id}: {self.wanted.folder} -> {self.wanted.url}")
+        machine.say(f"{self.wanted.device_id}: {self.wanted.folder} -> {self.wanted.url}")
         machine.user(USER, "Edge uploader agent", str(STATE))
         machine.folder(CONFIG.parent, mode=0o755)
         if not (machine.rehearses or STATE.is_dir()):
@@ -131,7 +119,7 @@ class _Plan:
         is_changed |= services.have_unit(machine, UNIT, Path(sys.argv[0]).absolute().parent)
         services.start(machine, UNIT, is_changed=is_changed)
         if not machine.rehearses:
-            self._tell_limits()
+            self._tell_limits(machine)
 
     @property
     def _own_token(self) -> OwnToken:
@@ -145,12 +133,12 @@ class _Plan:
         )
         return OwnToken(TOKEN, settings, self.claim)
 
-    def _tell_limits(self) -> None:
+    def _tell_limits(self, machine: Machine) -> None:
         for what in self.access.uncovered():
-            _say(
+            machine.say(
                 f"      note  cannot be read in {self.wanted.folder}: files {what}. If yours are, add --read-everything."
             )
-        _say("Done. What it does: edge-agent status --watch")
+        machine.say("Done. What it does: edge-agent status --watch")
 
 
 def _checked_url(url: str) -> str:

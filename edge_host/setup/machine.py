@@ -10,15 +10,19 @@ import pwd
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from edge_host.setup.durable import make_folder, put
 from edge_host.setup.errors import SetupError
+from edge_host.setup.journal import FOLDER as JOURNALS
 from edge_host.setup.journal import Journal
 
 FILE, FOLDER, SERVICE = "file", "folder", "start of"
 """What is made, in the words in which it is said to be removed."""
 _COMMAND_S = 120.0
+
+_say = partial(print, flush=True)
 
 
 class Machine:
@@ -219,13 +223,19 @@ def _content(path: Path) -> bytes | None:
         raise SetupError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def must_be_root() -> None:
-    """Refuse to go on for a person who may not change the machine.
+def machine_for(journal: str, *, rehearses: bool) -> Machine:
+    """Return the hand of a program that notes what it makes under the name *journal*; alone, unless it rehearses.
 
     Raises:
-        SetupError: this is not root.
+        SetupError: this is not root, or another setup is at work.
     """
+    noted = JOURNALS / journal
+    if rehearses:
+        return Machine(Journal(noted), rehearses=True, say=_say)
     if os.geteuid() != 0:
         raise SetupError(
             "setup changes this machine: run it as root (sudo). --dry-run shows what it would do."
         )
+    found = Journal(noted)
+    found.lock()
+    return Machine(found, rehearses=False, say=_say)

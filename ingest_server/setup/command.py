@@ -23,9 +23,8 @@ from pathlib import Path
 from edge_host.setup import services
 from edge_host.setup.configuration import Tables, have_configuration, rendered, said_by
 from edge_host.setup.errors import SetupError
-from edge_host.setup.journal import FOLDER as JOURNALS
-from edge_host.setup.journal import Journal, Made
-from edge_host.setup.machine import Machine, gid_of, must_be_root, run
+from edge_host.setup.journal import Made
+from edge_host.setup.machine import Machine, gid_of, machine_for, run
 from edge_host.setup.undo import undo
 from ingest_server.config import ServerSection
 from ingest_server.setup import firewall
@@ -54,16 +53,10 @@ def setup_server(options: argparse.Namespace, commands: Commands) -> int:
     Raises:
         SetupError: something stands in the way; what was done is noted, and the same command goes on.
     """
-    changes = not (options.dry_run or options.show)
-    if changes:
-        must_be_root()
-    journal = Journal(JOURNALS / "server.json")
-    if changes:
-        journal.lock()
-    machine = Machine(journal, rehearses=not changes, say=_say)
+    machine = machine_for("server.json", rehearses=options.dry_run or options.show)
     if options.undo:
         undo(machine, {_GIVEN: _take_given}, keeps=_keeps)
-        _say("Recordings, and the database with the devices' tokens, are where they were.")
+        machine.say("Recordings, and the database with the devices' tokens, are where they were.")
         return 0
     plan = _Plan.of(options)
     if options.show:
@@ -73,10 +66,6 @@ def setup_server(options: argparse.Namespace, commands: Commands) -> int:
     else:
         plan.carry_out(machine, Claims(CLAIM, commands))
     return 0
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 def _take_given(one: Made) -> str | None:
@@ -167,7 +156,7 @@ class _Plan:
         if not machine.rehearses:
             if services.is_running():
                 ask(self.names[0], self.port, self.ca_file)
-            self._tell(claims)
+            self._tell(machine, claims)
 
     def renew(self, machine: Machine) -> None:
         """Renew the certificate where it is time, or this machine has another address."""
@@ -243,11 +232,11 @@ class _Plan:
         what = f"{CLAIM} (a claim token for {self.devices} devices, good for {self.days} days)"
         machine.do(_GIVEN, str(CLAIM), what, partial(claims.make, self.devices, self.days))
 
-    def _tell(self, claims: Claims) -> None:
+    def _tell(self, machine: Machine, claims: Claims) -> None:
         ca = "" if self.ca_file is None else f" --ca-sha256 {fingerprint(self.ca_file)}"
-        _say(f"\n{firewall.hint(self.port)}")
-        _say("On each device, as root, with its own folder:\n")
-        _say(
+        machine.say(f"\n{firewall.hint(self.port)}")
+        machine.say("On each device, as root, with its own folder:\n")
+        machine.say(
             f"  echo {shlex.quote(claims.text())} | edge-agent setup --server {self.url}{ca} --claim -"
             " --folder /srv/recordings\n"
         )

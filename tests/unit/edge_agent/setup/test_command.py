@@ -17,7 +17,7 @@ from tests.support.requirements import require_root
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "CONFIG", tmp_path / "agent.toml")
-    monkeypatch.setattr(command, "JOURNALS", tmp_path / "setup")
+    monkeypatch.setattr("edge_host.setup.machine.JOURNALS", tmp_path / "setup")
     return tmp_path / "agent.toml"
 
 

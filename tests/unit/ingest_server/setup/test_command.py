@@ -11,7 +11,7 @@ from ingest_server.setup import command
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "CONFIG", tmp_path / "server.toml")
-    monkeypatch.setattr(command, "JOURNALS", tmp_path / "setup")
+    monkeypatch.setattr("edge_host.setup.machine.JOURNALS", tmp_path / "setup")
     return tmp_path / "server.toml"
 
 
