@@ -27,9 +27,8 @@ def look(folder: Path = _SUPPLIES) -> tuple[Supply, ...]:
         return ()
     found = [one for name in names[:_MOST] if (one := _supply(folder / name)) is not None]
     if len({unit for one, unit in found if one.full is not None}) > 1:
-        return tuple(
-            replace(one, full=None) for one, _ in found
-        )  # µWh and µAh weigh nothing together
+        # What is in µWh and what in µAh weigh nothing together.
+        return tuple(replace(one, full=None) for one, _ in found)
     return tuple(one for one, _ in found)
 
 

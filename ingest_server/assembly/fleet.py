@@ -67,9 +67,8 @@ class Fleet:
         Raises:
             ServerError: what speaks to a broker is not installed.
         """
-        speak = (
-            None if broker is None else _speaker()
-        )  # first: nothing is open yet where it is missing
+        # First: nothing is open yet where it is missing.
+        speak = None if broker is None else _speaker()
         self._store = state.fleet() or _opened(data_dir)
         self._audit = audit
         uptime = uptime or Uptime(clock.now_s, state.uptime_s())

@@ -155,9 +155,8 @@ class Housekeeper:
             if term is None:
                 return
             if term != self._term:
-                found = (
-                    self._recover()
-                )  # what the one that led before, or an earlier run, has left half done
+                # What the one that led before, or an earlier run, has left half done.
+                found = self._recover()
                 log.info("housekeeping.begun", **found.told())
                 self._on_lead()
                 self._term = term

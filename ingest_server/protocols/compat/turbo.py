@@ -221,9 +221,7 @@ class _Complete:
             try:
                 whole = self._assembled(self.uploads.fresh(record), chunks)
             except Refused:
-                whole = self._ended(
-                    record
-                )  # by another server meanwhile, which takes the pieces away
+                whole = self._ended(record)  # another server has, and took the pieces away
                 if whole is None:
                     raise
         length = sum(chunk.length for chunk in chunks)

@@ -41,9 +41,8 @@ class Mark:
         Raises:
             StorageError: it is one that rules of a server lead to, or the store keeps nothing beside an object.
         """
-        found = self._named(
-            lambda: {"id": agree(secrets.token_hex(16))}
-        )  # not every store knows conditions
+        # Not every store knows conditions.
+        found = self._named(lambda: {"id": agree(secrets.token_hex(16))})
         self.refuse_routed(found)
         self.id = found["id"]
         return self.id
