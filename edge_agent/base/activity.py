@@ -145,6 +145,10 @@ class Activity:
         """Say what cannot be found out in the folder named *watch*, all of it; empty: nothing."""
         self._change_folder(watch, limits=limits)
 
+    def keep_undeleted(self, has_some: bool, *, watch: str = "") -> None:
+        """Say whether something verified lies in the folder named *watch* that cannot be deleted."""
+        self._change_folder(watch, has_undeleted=has_some)
+
     def leave_out(self, left_out: tuple[LeftOut, ...] | None, *, watch: str = "") -> bool:
         """Say what lies in a folder and is not sent, all of it; None: that cannot be told now.
 

@@ -71,12 +71,16 @@ class FolderView:
     """Causes of it that the look before found as well: what is renamed a moment later is no trouble."""
     limits: tuple[str, ...] = ()
     """What cannot be found out there, what that means and what to do: sentences for a person."""
+    has_undeleted: bool = False
+    """Whether something that is verified should go from there, and cannot be deleted."""
 
     @property
     def problems(self) -> frozenset[ProblemCode]:
         found = {_LEFT_OUT[cause] for cause in self.standing - WANTED}
-        if self.away is not None:
+        if self.away is not None:  # says all: whatever failed there is not to be mended before
             found.add(ProblemCode(self.away.reason.value))
+        elif self.has_undeleted:
+            found.add(ProblemCode.DELETE_FAILED)
         return frozenset(found)
 
 

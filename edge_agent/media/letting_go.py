@@ -88,7 +88,7 @@ class LettingGo:
         """
         receipt = recording.receipt
         if receipt is None or receipt.digest != recording.digest:
-            self._pending.trouble(recording.id, "its receipt is not for its digest", now_s)
+            self._pending.trouble(recording, "its receipt is not for its digest", now_s)
             return 0.0
         if self._pending.awaits_repair(recording.id, now_s):
             return 0.0
@@ -105,7 +105,7 @@ class LettingGo:
         except (SourceSilentError, SilentError):
             self._pending.wait(recording.id, now_s)  # its folder says so
         except (SourceError, OSError) as error:
-            self._pending.trouble(recording.id, words(error), now_s)
+            self._pending.trouble(recording, words(error), now_s)
         return 0.0
 
     def _move_aside(self, recording: Recording, source: Source, now_s: float) -> float:
@@ -162,7 +162,7 @@ class LettingGo:
             elif isinstance(error, SourceChangedError):
                 self.close_changed(recording, error)
             else:
-                self._pending.trouble(recording.id, words(error), now_s)
+                self._pending.trouble(recording, words(error), now_s)
             return
         if recording is not None:
             self._released(recording)

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import structlog
 
 from edge_agent.base.activity import Activity
-from edge_agent.base.reasons import ProblemCode, Reason
+from edge_agent.base.reasons import Reason
 from edge_agent.base.view import Wait
+from edge_agent.core.recording import Recording
 from edge_agent.core.retention import quiet_s
 from edge_agent.media.awaited_repairs import AwaitedRepairs
 
@@ -45,7 +46,8 @@ class PendingRemovals:
         self._until_s: dict[str, float] = {}
         self._quiet_since_s: dict[str, float] = {}
         self._told: set[str] = set()
-        self._troubled: set[str] = set()
+        self._troubled: dict[str, str] = {}
+        """Recording -> the folder that it is in."""
 
     def must_wait(self, recording_id: str, now_s: float) -> bool:
         return self._until_s.get(recording_id, now_s) > now_s
@@ -115,21 +117,24 @@ class PendingRemovals:
         """Its quiet time begins anew: it is not as it was."""
         self._quiet_since_s.pop(recording_id, None)
 
-    def trouble(self, recording_id: str, why: str, now_s: float) -> None:
+    def trouble(self, recording: Recording, why: str, now_s: float) -> None:
         """It cannot be deleted, and a person should know."""
-        self._troubled.add(recording_id)
-        self._activity.problem(ProblemCode.DELETE_FAILED, present=True)
-        log.warning("upload.not_released", recording_id=recording_id, error=why, wait_s=_RETRY_S)
-        self.wait(recording_id, now_s)
+        self._troubled[recording.id] = recording.watch
+        self._tell_troubled(recording.watch)
+        log.warning("upload.not_released", recording_id=recording.id, error=why, wait_s=_RETRY_S)
+        self.wait(recording.id, now_s)
 
     def forget(self, recording_id: str) -> None:
         """It is gone, or it is kept for ever."""
         self._until_s.pop(recording_id, None)
         self._quiet_since_s.pop(recording_id, None)
         self._untell(recording_id)
-        self._troubled.discard(recording_id)
-        if not self._troubled:
-            self._activity.problem(ProblemCode.DELETE_FAILED, present=False)
+        watch = self._troubled.pop(recording_id, None)
+        if watch is not None:
+            self._tell_troubled(watch)
+
+    def _tell_troubled(self, watch: str) -> None:
+        self._activity.keep_undeleted(watch in self._troubled.values(), watch=watch)
 
     def forget_past(self, now_s: float) -> None:
         """Forget the times that are over: others may have moved those recordings."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.broken_card import card
+from tests.support.file_systems import read_only_bind
 from tests.support.processes import wait_for
 from tests.support.recordings import sha256
 from tests.support.site import Site, site
@@ -142,3 +143,21 @@ def test_a_card_pulled_out_while_it_is_sent_goes_on_where_it_was_when_it_is_back
 
         assert published_once(here, wanted)
         assert here.link.sent < 10 * MIB, "it went on where it was"
+
+
+@pytest.mark.nightly
+def test_a_card_that_is_pulled_is_what_is_said_not_what_could_not_be_deleted_on_it(tmp_path):
+    store = tmp_path / "store"
+    store.mkdir()
+    digest = record(store, "a.mp4", MIB)
+    media = tmp_path / "device" / "media"
+    with site(tmp_path, retention=LETTING_GO) as here:
+        with read_only_bind(store, media):
+            here.agent.start()
+            wait_for(lambda: "delete_failed" in problems(here), "it cannot be deleted")
+        here.agent.wait_until_blocked_by("card_absent")
+        wait_for(lambda: "delete_failed" not in problems(here), "the card alone is spoken of")
+        with read_only_bind(store, media):
+            wait_for(lambda: "delete_failed" in problems(here), "it cannot be deleted yet")
+
+        assert published_once(here, {"a.mp4": digest})
