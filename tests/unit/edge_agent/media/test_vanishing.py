@@ -316,7 +316,7 @@ def test_a_file_that_vanishes_right_after_it_settled_fails(folder):
     settled = folder.only().state
     (folder.media / "a.mp4").unlink()
 
-    folder.pass_time(3.0)
+    folder.settle()
 
     assert settled is State.STABLE
     assert folder.only().state is State.FAILED
