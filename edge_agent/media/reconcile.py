@@ -211,6 +211,7 @@ class Reconciler:
         # A new file may have the number of one that went; that a rename moves ctime FAT does not know.
         changes["identity"] = before.identity.to_be_read() if is_verified else found.identity
         after = self._store.update(before, **changes)
+        self._sought.pop(before.id, None)
         if is_verified:
             self._on_doubt()  # not before it can be looked for under this path
         self._store.prioritise([after])  # moved to the urgent ones, perhaps
