@@ -21,7 +21,7 @@ from edge_agent.media import beneath
 from edge_agent.media.identity import identity_at
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.rings import Rings, count_overwritten
-from edge_agent.media.same_file import is_another_file, keeps_numbers
+from edge_agent.media.same_file import is_another_file, is_surely_same_file, keeps_numbers
 from edge_agent.media.scan import is_gone
 from edge_agent.media.stability_check import UNSETTLED, StabilityCheck
 from edge_agent.media.versions import end_version
@@ -235,7 +235,12 @@ class Reconciler:
             named = identity_at(before.path)
             has_left = named is None or named.inode != found.identity.inode
             return is_there_too and has_left and before.watch == found.watch
-        return before.identity.is_same_content(found.identity) and _has_left(before, found)
+        is_it = before.identity.is_same_content(found.identity) or (
+            # It may have grown since it was looked at; what was finished, and grew, is another content.
+            before.state in UNSETTLED
+            and is_surely_same_file(found.path, before.identity, found.identity)
+        )
+        return is_it and _has_left(before, found)
 
     def _start_over(self, before: Recording, event: Event, found: Found, now_s: float) -> bool:
         """Put it to SEEN; return whether it is watched now."""

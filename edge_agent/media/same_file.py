@@ -38,6 +38,30 @@ def is_another_file(path: bytes, before: Identity, now: Identity) -> bool:
         return False
 
 
+def is_surely_same_file(path: bytes, before: Identity, now: Identity) -> bool:
+    """Return whether the file at *path*, which is *now*, is the one that it was *before*, elsewhere perhaps.
+
+    Any doubt is False: the number may have been used again.
+    """
+    if before.inode != now.inode:
+        return False
+    try:
+        born_ns = answers.touch(path, lambda: _kept_since_ns(path, now))
+    except OSError:
+        return False
+    return born_ns is not None and born_ns <= before.ctime_ns
+
+
+def _kept_since_ns(path: bytes, now: Identity) -> int | None:
+    """Return since when the file at *path* has its number; None: nobody knows, or it is not *now* any more."""
+    fd = beneath.open_file(path)
+    try:
+        is_it = os.fstat(fd).st_ino == now.inode and keeps_identity(fd)
+        return _born_ns(fd) if is_it else None
+    finally:
+        os.close(fd)
+
+
 def keeps_numbers(path: bytes) -> bool:
     """Return whether a file keeps the number of its inode where *path* lies, whatever is there this instant."""
     folder = path.rpartition(b"/")[0]

@@ -41,6 +41,22 @@ def test_a_rename_while_settling_is_followed(folder):
     assert folder.states() == {"b.mp4": State.STABLE}
 
 
+def test_a_rename_of_what_grows_is_followed_whatever_was_written_since(folder):
+    path = folder.write("a.mp4")
+    with path.open("ab", buffering=0) as writer:
+        folder.settle()
+        known = folder.only()
+        writer.write(b" and more")
+        path.rename(folder.media / "b.mp4")
+        folder.settle()
+    folder.settle()
+
+    after = folder.only()
+    assert known.state is State.GROWING
+    assert (after.id, after.name, after.state) == (known.id, "b.mp4", State.STABLE)
+    assert folder.store.notes.totals().files_failed == 0
+
+
 def test_a_copy_by_hard_link_is_a_recording_of_its_own(folder):
     folder.write("a.mp4")
     folder.settle()
