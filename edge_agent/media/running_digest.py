@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 
+from edge_agent.base.errors import SourceUnreadableError
 from edge_agent.media.source import PIECE_BYTES, Source
 from upload_protocol.digests import Digest
 from upload_protocol.ranges import ByteRange
@@ -21,6 +22,8 @@ class RunningDigest:
         self._lock = threading.Lock()
         self.upto = 0
         """Bytes from the start that are in it."""
+        self._unreadable_at: int | None = None
+        """Where what comes next could not be read: each try may cost seconds on a card that dies."""
 
     def feed(self, offset: int, piece: bytes) -> None:
         """Take the part of *piece* (which lies at *offset*) that continues what is in already.
@@ -48,8 +51,10 @@ class RunningDigest:
         try:
             if offset <= self.upto:
                 self._feed(offset, piece)
-            else:
+            elif self.upto != self._unreadable_at:
                 self._catch_up(source, min(stop, offset, self.upto + _FOLLOWED_BYTES))
+        except SourceUnreadableError:
+            self._unreadable_at = self.upto  # it only helps: the piece can be read, and is sent
         finally:
             self._lock.release()
 

@@ -206,10 +206,15 @@ class UploadSteps:
         if answer.next is not None:  # a slow disk gives fewer than were asked for
             following = min(following, max(first + 1, answer.next))
             where = ByteRange(start, min(stop, following * _BLOCK_BYTES))
-        with self._lock.opened():
-            ours = unit.source.block_digests(
-                where, block_bytes=_BLOCK_BYTES, running=progress.digest.feed
-            )
+        try:
+            with self._lock.opened():
+                ours = unit.source.block_digests(
+                    where, block_bytes=_BLOCK_BYTES, running=progress.digest.feed
+                )
+        except SourceUnreadableError:
+            # What can be read behind it is sent. Whether these differ is told by the digest of all, later.
+            progress.next_block = following
+            return
         theirs = {number: digest.value for number, digest in answer.blocks.items()}
         found = differing(ours, theirs, block_bytes=_BLOCK_BYTES, length=stop)
         progress.to_replace = RangeSet([*progress.to_replace, *found])
