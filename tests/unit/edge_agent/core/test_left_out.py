@@ -47,6 +47,13 @@ def test_a_million_of_them_and_endless_hostile_names_stay_small():
     assert len(document.encode()) < 3 * 1024
 
 
+def test_a_long_name_is_shortened_in_its_middle_to_what_a_message_has_room_for():
+    (one,) = tally("a" * 60 + ".x", "b" * 57 + ".x")
+
+    assert one.examples == ("a" * 28 + "..." + "a" * 26 + ".x", "b" * 57 + ".x")
+    assert all(len(name.encode()) <= 60 for name in one.examples)
+
+
 def test_a_name_without_a_sane_ending_suggests_no_pattern():
     (one,) = tally("a", "b.*", "c.x y", "d." + "z" * 20)
 
