@@ -33,7 +33,8 @@ from edge_agent.media.letting_go import LettingGo
 from edge_agent.media.mounts import Space, space_at
 from edge_agent.media.old_receipts import AskServer, OldReceipts, nobody_to_ask
 from edge_agent.media.pending_removals import PendingRemovals
-from edge_agent.store.recordings import Move, Store
+from edge_agent.store.moves import Move
+from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
 

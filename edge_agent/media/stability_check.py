@@ -35,8 +35,9 @@ from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.pauses import Pauses
 from edge_agent.media.replaced import ReplacedFiles
 from edge_agent.media.settle_wait import marked, too_early, unknown_writer
+from edge_agent.store.moves import Move
 from edge_agent.store.outbox import NewEvent
-from edge_agent.store.recordings import Move, Store
+from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
 

@@ -52,7 +52,8 @@ from edge_agent.send.upload_progress import UploadProgress
 from edge_agent.send.uploads_under_way import UploadsUnderWay
 from edge_agent.send.waits import SHORTEST_WAIT_S, Waits
 from edge_agent.store.failed import file_failed
-from edge_agent.store.recordings import NewEvent, Store
+from edge_agent.store.outbox import NewEvent
+from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
 

@@ -20,7 +20,7 @@ from edge_agent.send.clients.interface import (
 )
 from edge_agent.send.lane_services import LaneServices
 from edge_agent.send.upload_progress import Flight, Unit, UploadProgress
-from edge_agent.store.recordings import NewEvent
+from edge_agent.store.outbox import NewEvent
 from upload_protocol.messages import CreateRequest, UploadStatus
 
 log = structlog.get_logger()

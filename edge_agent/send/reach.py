@@ -26,7 +26,8 @@ from edge_agent.base.view import Wait
 from edge_agent.core.recording import Recording
 from edge_agent.send.retries import Retries
 from edge_agent.send.waits import Waits
-from edge_agent.store.recordings import NewEvent, Store
+from edge_agent.store.outbox import NewEvent
+from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
 

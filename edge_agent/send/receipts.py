@@ -11,7 +11,8 @@ from edge_agent.core.recording import Recording
 from edge_agent.core.retention import ReceiptAnswer, ReceiptStanding
 from edge_agent.core.upload import Event
 from edge_agent.send.clients.interface import UploadClient
-from edge_agent.store.recordings import NewEvent, Store
+from edge_agent.store.outbox import NewEvent
+from edge_agent.store.recordings import Store
 from upload_protocol.digests import Digest
 from upload_protocol.headers import is_upload_id
 from upload_protocol.messages import Receipt

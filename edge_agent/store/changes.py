@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge_agent.core.upload import State
-from edge_agent.store.database import Connection, Database
+from edge_agent.store.database import Database
+from edge_agent.store.database_file import Connection
 from edge_agent.store.notes import Notes
 
 KEPT: Final = 100_000

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_agent.core.command import LONGEST_AHEAD_S, Command
-from edge_agent.store.database import Connection, Database
+from edge_agent.store.database import Database
+from edge_agent.store.database_file import Connection
 from edge_agent.store.running_time import RunningTime
 
 SCHEMA = """

@@ -20,8 +20,6 @@ from edge_agent.store import database_file
 from edge_agent.store.database_file import Connection
 from edge_agent.store.reserve import PIECE_BYTES, Reserve
 
-__all__ = ["Connection", "Database"]
-
 log = structlog.get_logger()
 
 _FIRST_BYTES = 1024 * 1024

@@ -6,7 +6,8 @@ nobody ends counts against the device on the server for two weeks.
 
 from __future__ import annotations
 
-from edge_agent.store.database import Connection, Database
+from edge_agent.store.database import Database
+from edge_agent.store.database_file import Connection
 
 SCHEMA = "CREATE TABLE given_up (upload_id TEXT PRIMARY KEY) STRICT;"
 

@@ -7,7 +7,7 @@ import secrets
 
 from edge_agent.core.groups import Place
 from edge_agent.core.recording import Recording
-from edge_agent.store.database import Connection
+from edge_agent.store.database_file import Connection
 
 _AGAIN_S = 86_400
 """Of running time: what comes so long after a group was complete has its name, and is another recording's."""

@@ -20,7 +20,8 @@ from edge_agent.core.printable import printable
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import PENDING, State
 from edge_agent.store import group_joining
-from edge_agent.store.database import Connection, Database
+from edge_agent.store.database import Database
+from edge_agent.store.database_file import Connection
 from edge_agent.store.notes import Notes
 from edge_agent.store.outbox import NewEvent, Outbox
 from edge_agent.store.running_time import RunningTime

@@ -10,7 +10,7 @@ from typing import Any
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event, IllegalTransitionError, State, advance
-from edge_agent.store.database import Connection
+from edge_agent.store.database_file import Connection
 from edge_agent.store.given_up import GivenUp
 from edge_agent.store.groups import Groups
 from edge_agent.store.notes import Notes

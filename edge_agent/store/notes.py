@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass, fields
 from typing import Any
 
-from edge_agent.store.database import Connection, Database
+from edge_agent.store.database import Database
+from edge_agent.store.database_file import Connection
 
 SCHEMA = "CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;"
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_agent.base.clock import Clock
-from edge_agent.store.database import Connection, Database
+from edge_agent.store.database import Database
+from edge_agent.store.database_file import Connection
 from edge_host.clock import rfc3339
 
 SCHEMA = """

@@ -22,22 +22,23 @@ from typing import Any, Self
 
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StaleRecordingError
-from edge_agent.core.recording import Found, Identity, Recording, Share
+from edge_agent.core.recording import Found, Recording, Share
 from edge_agent.core.upload import Event, State
 from edge_agent.store.briefs import Briefs
 from edge_agent.store.changes import Changes
 from edge_agent.store.command_log import CommandLog
 from edge_agent.store.counts import Counts
-from edge_agent.store.database import Connection, Database
+from edge_agent.store.database import Database
+from edge_agent.store.database_file import Connection
 from edge_agent.store.dates import Dates
 from edge_agent.store.given_up import GivenUp
 from edge_agent.store.group_places import GroupPlaces
 from edge_agent.store.groups import Groups, place_in
 from edge_agent.store.holdings import Holdings
 from edge_agent.store.moves import Move, Moves, new_key
-from edge_agent.store.notes import Notes, Totals
+from edge_agent.store.notes import Notes
 from edge_agent.store.orders import Orders
-from edge_agent.store.outbox import NewEvent, Outbox, OutboxEvent
+from edge_agent.store.outbox import NewEvent, Outbox
 from edge_agent.store.queue import Chosen, EveryRecording, Queue, of_share
 from edge_agent.store.reserve import Reserve
 from edge_agent.store.running_time import RunningTime
@@ -49,17 +50,6 @@ from edge_agent.store.schema import (
 )
 from edge_host.clock import rfc3339
 from upload_protocol.messages import Receipt
-
-__all__ = [
-    "Found",
-    "Identity",
-    "Move",
-    "NewEvent",
-    "OutboxEvent",
-    "Recording",
-    "Store",
-    "Totals",
-]
 
 
 class Store:

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from edge_agent.base.clock import Clock
-from edge_agent.store.database import Connection
+from edge_agent.store.database_file import Connection
 from edge_agent.store.notes import Notes
 
 _KEY = "running_s"

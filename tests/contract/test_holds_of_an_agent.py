@@ -1,7 +1,7 @@
 """What an agent tells of what it holds is what the server keeps: the two of them, over real sockets."""
 
+from edge_agent.core.recording import Found, Identity
 from edge_agent.core.upload import Event
-from edge_agent.store.recordings import Found, Identity
 from tests.support.reports import Reports
 from tests.support.secured import secured
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Found, Identity
 from edge_agent.core.upload import TRANSITIONS, Event, IllegalTransitionError, State
-from edge_agent.store.recordings import NewEvent, Store
+from edge_agent.store.outbox import NewEvent
+from edge_agent.store.recordings import Store
 from tests.support.clock import VirtualClock
 from tests.support.examples import examples
 

@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from edge_agent.store.database import Connection, Database
+from edge_agent.store.database import Database
+from edge_agent.store.database_file import Connection
 
 
 class PowerCut(BaseException):

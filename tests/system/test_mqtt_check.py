@@ -6,8 +6,8 @@ import subprocess
 import pytest
 
 from edge_agent.base.settings import MqttSettings
-from edge_agent.report.broker.check import unregister
-from edge_agent.report.broker.reporter import BrokerError, check_broker
+from edge_agent.report.broker.check import check_broker, unregister
+from edge_agent.report.broker.login import BrokerError
 from tests.support.mosquitto import Mosquitto, listening
 from tests.support.orders import Orders
 from tests.support.processes import wait_for

@@ -8,8 +8,8 @@ import pytest
 
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import MqttSettings
+from edge_agent.report.broker.check import check_broker
 from edge_agent.report.broker.fallback import fallback_note
-from edge_agent.report.broker.reporter import check_broker
 from tests.support.mosquitto import Mosquitto, listening
 from tests.support.old_broker import (
     HANGS_UP,

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from edge_agent.base.errors import ConfigError
 from edge_agent.base.settings import AgentSettings
 from edge_agent.operate.checks.finding import Finding
-from edge_agent.report.broker.reporter import BrokerError, check_broker
+from edge_agent.report.broker.check import check_broker
+from edge_agent.report.broker.login import BrokerError
 
 _BROKER_S = 10.0
 

@@ -18,7 +18,6 @@ import structlog
 from edge_agent.base.errors import StoreError
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.report import payloads
-from edge_agent.report.broker.check import check_broker
 from edge_agent.report.broker.command_traffic import CommandTraffic
 from edge_agent.report.broker.event_offer import EventOffer
 from edge_agent.report.broker.heard import (
@@ -32,7 +31,6 @@ from edge_agent.report.broker.heard import (
     Subscription,
 )
 from edge_agent.report.broker.introduction import Introduction
-from edge_agent.report.broker.login import BrokerError
 from edge_agent.report.broker.outgoing import Outgoing, problem_of, refusal_of
 from edge_agent.report.broker.own_status import OwnStatus
 from edge_agent.report.broker.refusals import Refusals
@@ -41,8 +39,6 @@ from edge_agent.report.broker.session import BrokerSession
 from edge_agent.report.broker.state_telling import StateTelling
 from edge_agent.report.command_port import CommandPort
 from edge_agent.report.payloads import Topics
-
-__all__ = ["BrokerError", "Reporter", "check_broker"]
 
 log = structlog.get_logger(__name__)
 

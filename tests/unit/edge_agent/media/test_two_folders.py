@@ -7,10 +7,10 @@ import pytest
 
 from edge_agent.base.reasons import Reason
 from edge_agent.base.view import Wait
-from edge_agent.core.recording import FailureCode, Share
+from edge_agent.core.recording import FailureCode, Found, Share
 from edge_agent.core.upload import Event, State
 from edge_agent.media.identity import identity_at
-from edge_agent.store.recordings import Found, Store
+from edge_agent.store.recordings import Store
 from tests.support.present import present
 from tests.support.rim import StillClock, WatchedFolder, recordings_in, sent
 

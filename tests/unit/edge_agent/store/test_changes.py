@@ -2,9 +2,10 @@
 
 import sqlite3
 
+from edge_agent.core.recording import Found, Identity
 from edge_agent.core.upload import Event
 from edge_agent.store import changes
-from edge_agent.store.recordings import Found, Identity, Store
+from edge_agent.store.recordings import Store
 from edge_agent.store.schema import MIGRATIONS
 from tests.support.agent_store import another_program
 from tests.support.clock import VirtualClock

@@ -6,7 +6,8 @@ import pytest
 
 from edge_agent.core.upload import Event
 from edge_agent.store import outbox
-from edge_agent.store.recordings import Move, NewEvent
+from edge_agent.store.moves import Move
+from edge_agent.store.outbox import NewEvent
 from tests.support.agent_store import found, open_store, statements
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from edge_agent.core.recording import Brief
 from edge_agent.core.upload import PENDING, Event, State
-from edge_agent.store.recordings import NewEvent
+from edge_agent.store.outbox import NewEvent
 from tests.support.agent_store import found, plans, statements
 
 

@@ -9,7 +9,8 @@ from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Identity
 from edge_agent.core.upload import TRANSITIONS, Event, IllegalTransitionError, State
 from edge_agent.store.database import Database
-from edge_agent.store.recordings import Move, NewEvent
+from edge_agent.store.moves import Move
+from edge_agent.store.outbox import NewEvent
 from edge_agent.store.schema import MIGRATIONS
 from tests.support.agent_store import CLOCK, found, open_store, statements
 from tests.support.commits import commits_in_log

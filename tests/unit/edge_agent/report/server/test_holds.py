@@ -2,9 +2,9 @@
 
 import pytest
 
+from edge_agent.core.recording import Found, Identity
 from edge_agent.core.upload import Event
 from edge_agent.report.server.holds import ROWS
-from edge_agent.store.recordings import Found, Identity
 from tests.support.agent_store import another_program
 from tests.support.reports import Reports
 

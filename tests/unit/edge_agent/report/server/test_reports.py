@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from edge_agent.core.recording import Found, Identity
 from edge_agent.core.report_pace import ReportTiming
 from edge_agent.report.payloads import encode
-from edge_agent.store.recordings import Found, Identity
 from tests.support.noted import noted
 from tests.support.reports import CURRENT, STATE, Reports, named
 
