@@ -261,7 +261,7 @@ def block_digests(
     size: int,
     numbers: Iterable[int],
     length: int,
-    is_stopping: Callable[[], bool] = lambda: False,
+    is_stopping: Callable[[], bool],
 ) -> dict[int, Digest]:
     """Return the SHA-256 of each of the blocks *numbers* of a file of *length* bytes.
 

@@ -2,17 +2,24 @@
 
 import pytest
 
+from ingest_server.core.errors import Refused
+from ingest_server.core.record import State
 from ingest_server.uploads import pieces
 from ingest_server.uploads.handing_out import HandingOut
-from tests.support.core_site import on_all_stores
+from tests.support.core_site import on_all_stores, on_disk
+from tests.support.faulty_blobs import failing
 
 DATA = bytes(range(256)) * 4
 
 
 @pytest.fixture
-def recording(site):
+def shelf(site):
     uploads = site.receiver
-    shelf = HandingOut(site.store, uploads.standings, uploads.long_work, lambda: 30.0)
+    return HandingOut(site.store, uploads.standings, uploads.long_work, lambda: 30.0)
+
+
+@pytest.fixture
+def recording(site, shelf):
     found = shelf.open(site.upload(DATA))
     yield found
     found.close()
@@ -36,3 +43,17 @@ def test_a_range_comes_whole_in_pieces_and_ends_there(
 
     assert b"".join(found) == DATA[start:stop]
     assert [len(one) for one in found] == lengths
+
+
+@on_disk
+def test_a_file_that_has_its_name_and_is_not_published_yet_is_no_recording(site, shelf):
+    upload_id = site.create(length=len(DATA))
+    site.put(upload_id, 0, DATA)
+    site.blobs.fail["after link"] = failing(OSError(28, "full"))
+    with pytest.raises(Refused, match="storage-full"):
+        site.complete(upload_id, DATA)
+
+    with pytest.raises(Refused, match="not-found"):
+        shelf.find(upload_id)
+
+    assert site.store.state.get(upload_id).state is State.PUBLISHING
