@@ -5,7 +5,7 @@ A change here is a change of the protocol. It is meant, and in docs/protocol.md,
 
 import pytest
 
-from upload_protocol import digests, headers, messages, problems, ranges
+from upload_protocol import digests, groups, headers, messages, problems, ranges
 from upload_protocol.digests import Digest
 from upload_protocol.headers import HeaderError, parse_content_range
 from upload_protocol.messages import (
@@ -120,6 +120,9 @@ def test_the_limits_of_version_1_are_these():
     assert ranges.MAX_OFFSET == 9_223_372_036_854_775_807
     assert problems.MAX_MISSING_RANGES == 64
     assert messages.MAX_METADATA_BYTES == 8192
+    assert (groups.MAX_MEMBERS, groups.MAX_MISSING) == (1000, 200)
+    assert (groups.MAX_NAME, groups.MAX_PARTS) == (4096, 1_000_000)
+    assert groups.MAX_MANIFEST_BYTES == 1_048_576
     assert (
         frozenset({"open", "verifying", "publishing", "complete", "failed", "expired", "aborted"})
         == messages.STATES
