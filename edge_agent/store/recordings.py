@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StaleRecordingError
-from edge_agent.core.recording import Found, Recording, Share
+from edge_agent.core.recording import Found, Identity, Recording, Share
 from edge_agent.core.upload import Event, State
 from edge_agent.store.briefs import Briefs
 from edge_agent.store.changes import Changes
