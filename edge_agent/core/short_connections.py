@@ -20,7 +20,7 @@ _LEAST_BYTES = 8 * _PIECE_BYTES
 _NEAR = 64
 """Those that differ by no more than a piece and that part have carried equally much: what is counted on the way
 are packets, with heads and TLS."""
-_AGREE = 5
+AGREE = 5
 """Connections in a row."""
 _SPARED = 8
 """That part of it is left free: for the same heads."""
@@ -40,9 +40,14 @@ class Broken:
 
 
 class ShortConnections:
-    """Counts what connections have carried when they broke."""
+    """Counts what connections have carried when they broke.
 
-    def __init__(self) -> None:
+    Args:
+        agree: so many in a row; fewer where somebody looks at it, and it is not remembered.
+    """
+
+    def __init__(self, agree: int = AGREE) -> None:
+        self._agree = agree
         self._broken: list[Broken] = []
         """Those of which it is not known how much arrived."""
         self._agreeing: list[int] = []
@@ -81,7 +86,7 @@ class ShortConnections:
         if self._agreeing and not self._agrees(carried):
             self._agreeing = []
         self._agreeing.append(carried)
-        if len(self._agreeing) < _AGREE:
+        if len(self._agreeing) < self._agree:
             return None
         least, self._agreeing = min(self._agreeing), []
         return (least - least // _SPARED) // _PIECE_BYTES * _PIECE_BYTES

@@ -16,7 +16,7 @@ from typing import Any
 from edge_agent.base.helper import only_helps
 from edge_agent.core.congestion_trial import Control, Measured
 from edge_agent.core.packets import CongestionControl
-from edge_agent.core.short_connections import Broken, ShortConnections
+from edge_agent.core.short_connections import AGREE, Broken, ShortConnections
 from edge_agent.net.socket_options import SocketOption, accepted, congestion_option
 from upload_protocol.ranges import RangeSet
 
@@ -68,6 +68,7 @@ class Way:
         now_s: monotonic, and over all runs where what was learned is remembered.
         remembered: as `keep` had it.
         keep: called with all that is learned, when that changes.
+        agree: connections in a row that have carried equally much when they broke; then that is all that any carries.
     """
 
     def __init__(
@@ -77,13 +78,14 @@ class Way:
         now_s: Callable[[], float] = lambda: 0.0,
         remembered: Mapping[str, Mapping[str, Any]] | None = None,
         keep: Callable[[dict[str, dict[str, Any]]], object] = lambda _: None,
+        agree: int = AGREE,
     ) -> None:
         self._interface = interface
         self._now_s = now_s
         self._keep = keep
         self._lock = threading.Lock()
         self._learned: dict[str, tuple[Learned, float]] = {}
-        self._short = ShortConnections()
+        self._short = ShortConnections(agree)
         self.device: str | None = None
         """The interface that connections are bound to; None: the kernel chooses."""
         self.on_changed: Callable[[], object] = lambda: None

@@ -49,7 +49,7 @@ class Trial:
         self._made: list[str] = []
         self._unanswered: tuple[CreateRequest, str] | None = None
         """What the server was asked to make, with its key, and whoever broke off did not let it answer."""
-        self._at = 0
+        self._at = self._received = 0
         self.left: dict[str, str] = {}
         """The uploads that could not be given up, and why; once it is closed."""
 
@@ -70,11 +70,25 @@ class Trial:
                 self._upload_id = status.id
             began_s = self._clock.now_s()
             where = ByteRange(self._at, self._at + length)
+            self._at += length  # whatever becomes of it: what arrives of the next one is its own
             client.send(self._upload_id, where, None, self._body(length))
-        self._at += length
+        self._received += length
         self.rate = length / max(1e-3, self._clock.now_s() - began_s)
         if self._pace is not None:
             self.rate = min(self.rate, self._pace.bytes_per_s)
+
+    def arrived_in_part(self) -> bool:
+        """Ask what the server has; return whether some of the last request is among it.
+
+        Raises:
+            TransportError: it does not say.
+        """
+        if self._upload_id is None:
+            return False
+        with make_transport(self._settings, self._clock, way=self.way) as client:
+            received = client.status(self._upload_id).received.total
+        before, self._received = self._received, received
+        return received > before
 
     def send_direct(self, length: int, folder: str, metadata: Mapping[str, str]) -> bool:
         """Send *length* bytes straight to the server's store; return whether that is offered.

@@ -31,6 +31,10 @@ _SOON_S = 10.0
 """A try that takes longer is announced."""
 _FULL_PACKETS = "full packets are lost on the way (an MTU below 1500 that nobody tells)"
 
+_AGREE = 2
+"""Connections that carry equally much are enough to name that: the agent itself wants to see more of them."""
+_SHORT = "connections end or stand still after about {} (a firewall or a proxy on the way)"
+
 
 def check_requests(settings: AgentSettings, clock: Clock, rules: SendingRules) -> Iterator[Finding]:
     """Send bodies of the size that uploads have, to an upload that is given up again.
@@ -41,7 +45,7 @@ def check_requests(settings: AgentSettings, clock: Clock, rules: SendingRules) -
     """
     if settings.server.claim_token_file is not None and not has_token(settings.server):
         return
-    way = Way()
+    way = Way(agree=_AGREE)
     way.least_request = settings.upload.min_request
     upload, most = settings.upload, rules.max_rate
     sizing = RequestSizing(upload.min_request, upload.max_request, upload.request_seconds)
@@ -116,6 +120,10 @@ def _fitting(trial: Trial, length: int) -> Finding:
             return Finding("WARN", "requests", f"could not be tried: {error}")
         except LinkDownError as error:
             text = f"one of {size(length)} does not get through, though the server answers: {error}"
+            if _is_cut_in_part(trial):
+                carried = trial.way.learned.max_connection
+                why[:] = [text if carried is None else _SHORT.format(size(carried))]
+                continue
             if not trial.way.lost_full_packets():
                 advice = "" if trial.way.sets_packets else f"; {NOT_SMALLER}"
                 return Finding("FAIL", "requests", text + advice)
@@ -131,11 +139,22 @@ def _fitting(trial: Trial, length: int) -> Finding:
     return Finding("FAIL", "requests", f"none gets through: {'; '.join(why)}")
 
 
+def _is_cut_in_part(trial: Trial) -> bool:
+    """Return whether some of it has arrived: another one tells whether that is all that connections carry."""
+    with suppress(TransportError):
+        return trial.arrived_in_part()
+    return False
+
+
 def _passed(way: Way, wanted: int, length: int, why: list[str], *, is_mtu: bool) -> Finding:
     known = way.learned
     if not why:
         return Finding("OK", "requests", f"one of {size(length)} got through")
     found = [f"of at most {size(length)}"] if length < wanted else []
+    if known.max_connection is not None:
+        found.append("each over a connection of its own")
+    elif not found and not known.as_post and known.max_segment is None:
+        return Finding("WARN", "requests", f"{why[-1]}; the next one got through")
     if known.as_post:
         found.append("as POST in place of PUT")
     if known.max_segment is not None:
