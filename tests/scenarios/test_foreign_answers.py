@@ -152,6 +152,15 @@ AT_THE_STATUS = {
 }
 LOST = {code for code, about in ABOUT.items() if about in {About.UPLOAD, About.UPLOAD_GONE}}
 LOST |= {"later-409", "later-410"}
+FEW = {
+    "too-large",
+    "invalid-name",
+    "upload-refused",
+    "upload-not-found",
+    "page-200",
+    "page-404",
+    "cut",
+}
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +169,10 @@ def stages(tmp_path_factory):
         yield made
 
 
-@pytest.mark.parametrize("what", AT_THE_STATUS)
+@pytest.mark.parametrize(
+    "what",
+    [one if one in FEW else pytest.param(one, marks=pytest.mark.nightly) for one in AT_THE_STATUS],
+)
 def test_whatever_is_answered_to_the_question_what_arrived_the_recording_does_in_the_end(
     stages, what
 ):
