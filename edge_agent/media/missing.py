@@ -18,7 +18,7 @@ from edge_agent.media import beneath
 from edge_agent.media.folder import Folder
 from edge_agent.media.identity import identity_at
 from edge_agent.media.rings import Rings, count_overwritten
-from edge_agent.media.same_file import is_another_file
+from edge_agent.media.same_file import is_another_file, keeps_numbers
 from edge_agent.media.scan import number_at
 from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.store.failed import file_failed
@@ -56,16 +56,23 @@ class MissingFiles:
         self._settler = settler
         self._renumbered = renumbered
         self._rings = Rings()
+        self._keeping: dict[bytes, bool] = {}
+        """Folder -> whether files keep their numbers in it."""
+        self._begun: dict[Folder, int] = {}
+        """Each folder that is there -> the look that it had begun when the search of now began."""
         self.is_to_look_again = False
         """Whether the last search missed something first that another look may find."""
-        self._missed: dict[str, dict[Folder, int]] = {}
-        """Recording -> the looks that each folder had begun when it was not found any more."""
+        self._missed: dict[int, dict[Folder, int]] = {}
+        """Number of a recording -> the looks that each folder had begun when it was not found any more."""
 
     def find(self) -> Iterator[bool]:
         """Find recordings whose file is gone, some at a time; yield whether these could be judged."""
-        after, self._rings = 0, Rings()
+        after, self._rings, self._keeping = 0, Rings(), {}
         missed, self._missed = self._missed, {}
         self.is_to_look_again = False
+        view = self._activity.view()
+        others = (one for one in self._folder.others if view.away(one.name) is None)
+        self._begun = {one: one.looks.begun for one in (self._folder, *others)}
         while page := self._store.places(
             *_UNSENT_OR_KNOWN,
             after_seq=after,
@@ -76,6 +83,8 @@ class MissingFiles:
             for seq, path, device, inode, watch in page:
                 is_left = watch not in {"", self._folder.name}
                 there = number_at(path, self._renumbered.get(device, device))
+                if there and there != inode and not self._keeps_numbers(path):
+                    continue
                 if there in (inode, 0) and not (is_left and not beneath.is_there(path)):
                     continue
                 recording = self._store.numbered(seq)
@@ -85,13 +94,20 @@ class MissingFiles:
                     continue
                 if is_left and recording.state is State.VERIFIED:
                     continue  # its card may come back with its folder: it is no new recording then
-                if recording.id in missed:
-                    self._missed[recording.id] = missed[recording.id]
+                if seq in missed:
+                    self._missed[seq] = missed[seq]
                 try:
                     self._vanish(recording, _LEFT if is_left else _GONE)
                 except StaleRecordingError:
                     are_judged = False  # another worker moved it this instant
             yield are_judged
+
+    def _keeps_numbers(self, path: bytes) -> bool:
+        """Return whether a number that differs says anything where *path* lies: on FAT all may, of 100,000 files."""
+        folder = path.rpartition(b"/")[0]
+        if folder not in self._keeping:
+            self._keeping[folder] = keeps_numbers(path)
+        return self._keeping[folder]
 
     def _has_lost_its_name(self, recording: Recording) -> bool:
         """Return whether the name of *recording* is that of another recording's file by now.
@@ -109,16 +125,19 @@ class MissingFiles:
 
         Else whoever finds it there takes it for a new one, and this one is said to be gone.
         """
-        view = self._activity.view()
-        others = [one for one in self._folder.others if view.away(one.name) is None]
-        begun = {one: one.looks.begun for one in (self._folder, *others)}
-        since = self._missed.setdefault(recording.id, begun)
-        if begun[self._folder] <= since[self._folder]:
+        since = self._missed.get(recording.seq)
+        if since is None:
+            self._missed[recording.seq] = (
+                self._begun
+            )  # one for all: a card may lose 100,000 at once
             self.is_to_look_again = True
             return True
-        if any(one.looks.ended <= since.get(one, 0) for one in others):
+        now = self._begun
+        if any(one.looks.ended <= since.get(one, 0) for one in now if one is not self._folder):
             return True
-        del self._missed[recording.id]
+        if now[self._folder] <= since[self._folder]:
+            return True
+        del self._missed[recording.seq]
         return False
 
     def _vanish(self, recording: Recording, detail: str) -> None:
