@@ -8,7 +8,6 @@ from itertools import pairwise
 import pytest
 
 from edge_agent.core.upload import State
-from edge_agent.media.reconcile import Reconciler
 from tests.support.rim import sent
 
 NAMES = [f"seg_{number}.mp4" for number in range(4)]
@@ -56,28 +55,6 @@ def test_each_file_is_the_recording_that_it_was_and_what_is_written_over_is_coun
         assert os.fsdecode(one.path) == str(folder.media / one.name)
     totals = folder.store.notes.totals()
     assert (totals.files_overwritten, totals.files_failed) == (at_once, 0)
-
-
-def test_a_ring_that_is_moved_on_at_each_look(folder, monkeypatch):
-    """What was missed, and then found, may be missed again at once."""
-    for number in range(1, 5):
-        move_on(folder, b"x" * number)
-        folder.settle()
-    before = {one.identity.length: one.id for one in folder.store.in_states(*State)}
-    seek, moves = Reconciler._seek, [b"x" * 6, b"x" * 5]
-
-    def meanwhile(*more):
-        if moves:
-            move_on(folder, moves.pop())
-        seek(*more)
-
-    monkeypatch.setattr(Reconciler, "_seek", meanwhile)
-    move_on(folder, b"x" * 7)
-    folder.settle()
-    folder.settle()
-
-    after = {one.identity.length: one.id for one in folder.store.in_states(*State)}
-    assert after.items() >= before.items()
 
 
 def test_of_what_was_sent_nothing_is_sent_again(folder):
