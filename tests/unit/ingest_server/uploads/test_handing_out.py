@@ -1,5 +1,8 @@
 """The bytes of one published recording, piece by piece."""
 
+import os
+import threading
+
 import pytest
 
 from ingest_server.core.errors import Refused
@@ -57,3 +60,22 @@ def test_a_file_that_has_its_name_and_is_not_published_yet_is_no_recording(site,
         shelf.find(upload_id)
 
     assert site.store.state.get(upload_id).state is State.PUBLISHING
+
+
+@on_disk
+def test_while_a_touched_file_has_to_be_read_first_whoever_asks_is_told_to_come_back(site):
+    uploads, free = site.receiver, threading.Event()
+    shelf = HandingOut(site.store, uploads.standings, uploads.long_work, lambda: 0.0)
+    receipt = site.upload(DATA)
+    os.utime(site.data_dir / "published" / receipt.published_as)
+    uploads.long_work.join(receipt.device, "another", "its device's turn", free.wait, 0.0)
+
+    try:
+        with pytest.raises(Refused) as refused:
+            shelf.open(receipt)
+    finally:
+        free.set()
+
+    assert (refused.value.code, refused.value.status) == ("server-busy", 503)
+    assert "ask again in a moment" in refused.value.detail
+    assert refused.value.retry_after_s
