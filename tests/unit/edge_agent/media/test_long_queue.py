@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import pytest
@@ -27,6 +28,8 @@ def opened(tmp_path):
     folder = WatchedFolder(tmp_path, store, clock)
     for number in range(MANY):
         (folder.media / f"{number}.mp4").write_bytes(b"x")
+    for number in range(2):  # whichever is found last is not the oldest, which a ring would drop
+        os.utime(folder.media / f"{number}.mp4", (1, 1))
     yield folder, database
     folder.watcher.stop()
     store.close()
