@@ -142,11 +142,12 @@ def _run(options: argparse.Namespace) -> int:
         log.info("config.defaults", path=str(DEFAULT_PATH), error="no such file; built-in defaults")
     _raise_descriptor_limit()
     notifier = Notifier.from_environ(os.environ, pid=os.getpid())
-    if make_folder(config.server.data_dir):
-        log.warning("data_dir.new", path=str(config.server.data_dir), detail=_BEGINS)
+    is_new = make_folder(config.server.data_dir)
     with opening(STOP_SIGNALS):
         server = IngestServer(config)
         server.start()
+    if is_new:
+        log.warning("data_dir.new", path=str(config.server.data_dir), detail=_BEGINS)
     spare_what_is_here()
     return _serve(server, options, notifier)
 

@@ -273,11 +273,12 @@ class Agent(Program):
         return answer["state"]
 
     def wait_until_blocked_by(self, reason: str) -> dict[str, Any]:
-        """Return the state in which *reason* stands; one that is asked for later may be another."""
+        """Return the state in which *reason* stands, once it has started; one that is asked for later may be another."""
 
         def blocked() -> dict[str, Any] | None:
             state = self.state_if_any()
-            return state if state.get("blocked_by") == reason else None
+            is_up = state.get("state") != "starting"
+            return state if is_up and state.get("blocked_by") == reason else None
 
         return wait_for(blocked, f"it waits for {reason}")
 
