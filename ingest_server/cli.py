@@ -147,7 +147,7 @@ def _run(options: argparse.Namespace) -> int:
         server = IngestServer(config)
         server.start()
     if is_new:
-        log.warning("data_dir.new", path=str(config.server.data_dir), detail=_BEGINS)
+        log.info("data_dir.new", path=str(config.server.data_dir), detail=_BEGINS)
     spare_what_is_here()
     return _serve(server, options, notifier)
 

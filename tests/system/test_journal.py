@@ -57,7 +57,7 @@ thread = threading.Thread(target=lambda: 1 / 0); thread.start(); thread.join()
 class Worse:
     def __del__(self): raise ValueError("dropped")
 worse = Worse(); del worse
-Program("prog", {{}}, frozenset(), "").complain("it cannot go on")
+Program("prog", {{}}, frozenset(), "", lambda: None).complain("it cannot go on")
 raise RuntimeError("the end")
 """
     with book.stream(who) as (stream, environment):

@@ -1,5 +1,6 @@
 """``edge-agent check`` beside a running agent: it is the agent that looks, with what it may and has."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -121,22 +122,24 @@ def test_an_agent_that_stops_in_the_middle_of_its_check_leaves_no_good_result(ag
     agent.configure(mqtt={"url": "mqtt://127.0.0.1:9"})
     start(agent)
     os.kill(agent.pid, signal.SIGSTOP)
-    asking = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "edge_agent", "check", "--config", agent.config],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    # It has asked when the agent's queue has somebody in it; answered is nobody by then.
-    wait_for(lambda: _asks(asking.pid), "somebody asks")
-    agent.kill()
-
-    out, said = asking.communicate(timeout=60)
+    ) as asking:
+        # It has asked when the agent's queue has somebody in it; answered is nobody by then.
+        wait_for(lambda: _asks(asking.pid), "somebody asks")
+        agent.kill()
+        out, said = asking.communicate(timeout=60)
 
     assert (asking.returncode, out) == (1, "")
     assert said.startswith("edge-agent: the agent went away before")
 
 
 def _asks(pid: int) -> bool:
-    sockets = (os.readlink(f"/proc/{pid}/fd/{one}") for one in os.listdir(f"/proc/{pid}/fd"))
-    return any(one.startswith("socket:") for one in sockets)
+    for one in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed this instant
+            if os.readlink(f"/proc/{pid}/fd/{one}").startswith("socket:"):
+                return True
+    return False

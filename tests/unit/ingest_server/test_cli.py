@@ -178,7 +178,7 @@ def test_run_serves_reloads_and_ends_with_0_at_sigterm(operator):
         wait_for(lambda: "server.started" in events(), "it serves", 20)
         [started] = [line for line in lines if line["event"] == "server.started"]
         [begun] = [line for line in lines if line["event"] == "data_dir.new"]
-        assert (begun["level"], begun["path"]) == ("warning", str(operator.data_dir))
+        assert (begun["level"], begun["path"]) == ("info", str(operator.data_dir))
         assert "look at [server] data_dir" in begun["detail"]
         answer = httpx.get(f"{started['url']}/v1?nonce=n").json()
         assert (answer["protocols"], answer["nonce"]) == ([1], "n")
