@@ -185,6 +185,7 @@ class FolderLook:
             self._owes_search = True
         self._known.begin()
         self._reconciler.begin()
+        self._missing.is_to_look_again = False  # of the look before, which this one is
         number = self._folder.looks.begin()
         scan = self._scan(root)
         return _Walk(root, number, scan, _by_hand(root, iter(scan)), set(self._settler.paths()))

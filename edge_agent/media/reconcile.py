@@ -55,6 +55,7 @@ class Reconciler:
         self.renumbered: dict[int, int] = {}
         """Device number of a card before -> after it was plugged in again."""
         self._rings = Rings()
+        self._look = 0
         self._sought: dict[str, int] = {}
         """Recording that has lost its name -> the look in which it was missed there first."""
         self.superseded: str | None = None
@@ -187,7 +188,9 @@ class Reconciler:
         """
         if not look:
             raise StaleRecordingError(before.id)
-        self._sought = {key: at for key, at in self._sought.items() if at + _SOUGHT_IN >= look}
+        if look != self._look:
+            self._look = look
+            self._sought = {key: at for key, at in self._sought.items() if at + _SOUGHT_IN >= look}
         # The look of now has read a part of the folder before it came here, and perhaps before it was moved.
         if look - self._sought.setdefault(before.id, look) <= 1:
             raise StaleRecordingError(before.id)

@@ -41,9 +41,10 @@ def is_another_file(path: bytes, before: Identity, now: Identity) -> bool:
 def is_surely_same_file(path: bytes, before: Identity, now: Identity) -> bool:
     """Return whether the file at *path*, which is *now*, is the one that it was *before*, elsewhere perhaps.
 
-    Any doubt is False: the number may have been used again.
+    Any doubt is False: the number may have been used again, or another card has a file of that number.
     """
-    if before.inode != now.inode:
+    may_have_grown = now.length >= before.length and now.mtime_ns >= before.mtime_ns
+    if (before.device, before.inode) != (now.device, now.inode) or not may_have_grown:
         return False
     try:
         born_ns = answers.touch(path, lambda: _kept_since_ns(path, now))

@@ -69,6 +69,8 @@ _OPEN_ELSEWHERE = (
     " is read to its end in its turn"
 )
 _OPEN_ELSEWHERE_S = 2.0
+_SOUGHT_TRIES = 60
+"""Waits for that: two minutes, in which a look at the folder has ended twice."""
 _LOST_ITS_NAME = "another file has its name now: its own is looked for in the watched folder, and it goes on from there"
 _YIELD_S = 1.0
 """Pause of the lane after a refusal that may concern one upload only, so that a queue of thousands
@@ -110,6 +112,8 @@ class FailurePolicy:
         self._conflicts = conflicts
         self._losses: dict[str, int] = {}
         """Recording -> how often the server lost its upload."""
+        self._sought: dict[str, int] = {}
+        """Recording whose name is another file's -> how often it was waited for."""
         self._unreadable: dict[str, str] = {}
         """Recording -> why it cannot be read, as the log was told."""
 
@@ -122,7 +126,7 @@ class FailurePolicy:
                 )
             if self._was_overwritten(recording):
                 return 0.0
-            if self._has_lost_its_name(recording):
+            if self._is_sought(recording):
                 return self._waits.hold(
                     recording.id, Reason.SOURCE_MISSING, _LOST_ITS_NAME, _OPEN_ELSEWHERE_S
                 )
@@ -173,12 +177,23 @@ class FailurePolicy:
         self._let_go(recording)
         return True
 
-    def _has_lost_its_name(self, recording: Recording) -> bool:
-        """Return whether another file has the name: the watcher finds out where the recording's own is."""
+    def _is_sought(self, recording: Recording) -> bool:
+        """Return whether another file has the name, and the watcher finds out where the recording's own is.
+
+        It may look there no more, for its folder or its patterns are others now: then what is there is sent.
+        """
         now = identity_at(recording.path)
         if now is None or recording.origin != "watch":
             return False
-        return is_another_file(recording.path, recording.identity, now)
+        if not is_another_file(recording.path, recording.identity, now):
+            return False
+        tries = self._sought.pop(recording.id, 0) + 1
+        if tries > _SOUGHT_TRIES:
+            return False
+        self._sought[recording.id] = tries
+        if len(self._sought) > _LOSSES_KEPT:
+            del self._sought[next(iter(self._sought))]
+        return True
 
     def _is_open_elsewhere(self, recording: Recording) -> bool:
         """Return whether the name of *recording* is another file's, while its own is kept open."""

@@ -8,6 +8,8 @@ from itertools import pairwise
 import pytest
 
 from edge_agent.core.upload import State
+from edge_agent.media.folder_look import FolderLook
+from edge_agent.media.scan import Scan
 from tests.support.rim import sent
 
 NAMES = [f"seg_{number}.mp4" for number in range(4)]
@@ -98,3 +100,30 @@ def test_the_oldest_of_a_ring_is_written_over_by_another_of_its_length(folder):
     assert folder.store.get(before.id).state is State.OVERWRITTEN
     assert folder.store.notes.totals().files_overwritten == 1
     assert folder.store.newest_at(before.path).state is State.STABLE
+
+
+def test_a_folder_that_cannot_be_read_whole_is_not_looked_at_again_and_again_for_what_it_missed(
+    folder, monkeypatch
+):
+    folder.write("flight.mp4")
+    folder.settle()
+    (folder.media / "flight.mp4").unlink()
+    looked: list[bool] = []
+    step, made = FolderLook.step, Scan.__init__
+
+    def noted(look, root, now_s):
+        found = step(look, root, now_s)
+        if found is not None:
+            looked.append(found.is_complete)
+        return found
+
+    def of_a_dying_card(scan, *given, **more):
+        made(scan, *given, **more)
+        scan.is_whole = not looked
+
+    monkeypatch.setattr(FolderLook, "step", noted)
+    monkeypatch.setattr(Scan, "__init__", of_a_dying_card)
+    folder.settle()
+
+    assert looked[0] is False, "it was missed"
+    assert set(looked[1:]) == {True}

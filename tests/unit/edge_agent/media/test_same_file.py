@@ -11,7 +11,7 @@ from edge_agent.media.identity import identity_at
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.pauses import Pauses
 from edge_agent.media.rings import Rings
-from edge_agent.media.same_file import is_another_file
+from edge_agent.media.same_file import is_another_file, is_surely_same_file
 from tests.support.lane import scene
 from tests.support.present import present
 
@@ -109,3 +109,23 @@ def test_a_ring_whose_next_file_has_the_number_of_the_one_that_went_is_seen_and_
         assert now.inode == oldest.identity.inode
         assert Rings().has_rewritten(oldest, now, LeaseProbe())
         assert pauses.of(oldest.path) == 0.0
+
+
+def test_a_file_of_the_same_number_on_another_card_or_of_earlier_bytes_is_not_surely_the_same(
+    tmp_path,
+):
+    path = os.fsencode(tmp_path / "a.ts")
+    with open(path, "wb") as file:
+        file.write(b"first")
+    before = present(identity_at(path))
+    with open(path, "ab") as file:
+        file.write(b" and more")
+    now = present(identity_at(path))
+
+    assert is_surely_same_file(path, before, now)
+    for other in (
+        replace(before, device=before.device + 1),
+        replace(before, length=now.length + 1),
+        replace(before, mtime_ns=now.mtime_ns + 1),
+    ):
+        assert not is_surely_same_file(path, other, now)
