@@ -85,7 +85,9 @@ class Way:
         self._keep = keep
         self._lock = threading.Lock()
         self._learned: dict[str, tuple[Learned, float]] = {}
-        self._short = ShortConnections(agree)
+        self._agree = agree
+        self._short: dict[str, ShortConnections] = {}
+        """Interface -> what connections over it have carried."""
         self.device: str | None = None
         """The interface that connections are bound to; None: the kernel chooses."""
         self.on_changed: Callable[[], object] = lambda: None
@@ -109,8 +111,11 @@ class Way:
     @property
     def learned(self) -> Learned:
         """What holds on the way in use."""
+        return self._known(self._name())
+
+    def _known(self, name: str) -> Learned:
         with self._lock:
-            found, since_s = self._learned.get(self._name(), (_NOTHING, 0.0))
+            found, since_s = self._learned.get(name, (_NOTHING, 0.0))
         return _NOTHING if self._now_s() - since_s > _GOOD_FOR_S else found
 
     def limit(self, server_max: int | None) -> int | None:
@@ -206,32 +211,53 @@ class Way:
         return True
 
     def broke(self, body: Broken) -> None:
-        """Take in that a body broke off, and nobody said why."""
+        """Take in that a body broke off on the way in use, and nobody said why."""
+        name = self._name()
         with self._lock:
-            self._short.broke(body)
+            self._short_of(name).broke(body)
 
-    def arrived(self, upload_id: str, received: RangeSet) -> bool:
-        """Take in what the server has of an upload; return whether connections carry less from now on."""
+    def arrived(self, upload_id: str, received: RangeSet) -> int | None:
+        """Take in what the server has of an upload, over whatever way it says so.
+
+        Returns:
+            The bytes that connections carry from now on, over the way that they broke on; None: as many as before.
+        """
         with self._lock:
-            found = self._short.arrived(upload_id, received)
-        known = self.learned.max_connection
-        if found is None or (known is not None and found >= known):  # it left before that was known
-            return False
-        self._learn(replace(self.learned, max_connection=found))
-        return True
+            all_found = {
+                name: one.arrived(upload_id, received) for name, one in self._short.items()
+            }
+        lowered: list[int] = []
+        for name, found in all_found.items():
+            known = self._known(name)
+            most = known.max_connection
+            if found is not None and (
+                most is None or found < most
+            ):  # else it left before that was known
+                self._learn(replace(known, max_connection=found), name)
+                lowered.append(found)
+        return min(lowered, default=None)
 
     def carried(self, count: int) -> None:
         """Take in that a connection has carried *count* bytes of bodies, and works."""
+        name = self._name()
         with self._lock:
-            self._short.carried(count)
+            self._short_of(name).carried(count)
+
+    def _short_of(self, name: str) -> ShortConnections:
+        one = self._short.pop(name, None) or ShortConnections(self._agree)
+        self._short[name] = one
+        while len(self._short) > _MOST_INTERFACES:
+            del self._short[next(iter(self._short))]
+        return one
 
     def _name(self) -> str:
         return self.interface() or ""
 
-    def _learn(self, what: Learned) -> None:
+    def _learn(self, what: Learned, name: str | None = None) -> None:
+        name = self._name() if name is None else name
         with self._lock:
-            self._learned.pop(self._name(), None)
-            self._learned[self._name()] = (what, self._now_s())
+            self._learned.pop(name, None)
+            self._learned[name] = (what, self._now_s())
             while len(self._learned) > _MOST_INTERFACES:
                 del self._learned[next(iter(self._learned))]
             # Whether the server knows POST for PUT is asked anew at each start: it may be upgraded.

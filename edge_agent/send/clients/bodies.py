@@ -70,10 +70,11 @@ class Bodies:
 
     def arrived(self, upload_id: str, received: RangeSet) -> None:
         """Take in what the server says it has of an upload."""
-        if self._way.arrived(upload_id, received):
+        most = self._way.arrived(upload_id, received)
+        if most is not None:
             log.warning(
                 "link.limited",
-                max_connection=self._way.learned.max_connection,
+                max_connection=most,
                 action="connections stand still once they have carried more (a firewall or a proxy on the"
                 " way): requests are smaller for a day, each over a connection of its own",
             )

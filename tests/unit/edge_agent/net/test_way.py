@@ -2,9 +2,12 @@
 
 import pytest
 
+from edge_agent.core.short_connections import Broken
 from edge_agent.net.way import Learned, Way
+from upload_protocol.ranges import ByteRange, RangeSet
 
 KIB = 1024
+MIB = 1024 * KIB
 DAY_S = 86_400.0
 
 
@@ -96,3 +99,49 @@ def test_a_memory_of_another_version_is_read_as_far_as_it_goes(desk):
     desk.kept = {"wlan0": {"max_request": 5, "invented": 1}}
 
     assert desk.way().learned == Learned(max_request=5)
+
+
+def break_off(desk, way, number, *, over):
+    """Let a body break off over an interface once a MiB of it has arrived."""
+    desk.interface = over
+    way.broke(Broken("u", ByteRange(0, 8 * MIB), 0, 10.0 * number, 10.0 * number + 9))
+
+
+def ask(desk, way, *, over):
+    desk.interface = over
+    return way.arrived("u", RangeSet([ByteRange(0, MIB)]))
+
+
+def test_what_connections_carry_is_learned_of_the_way_that_they_broke_on(desk):
+    way = desk.way()
+    for number in range(4):
+        break_off(desk, way, number, over="lte0")
+        assert not ask(desk, way, over="lte0")
+    break_off(desk, way, 4, over="lte0")
+
+    most = ask(desk, way, over="wlan0")
+
+    assert way.learned == Learned()
+    assert most == 896 * KIB
+    desk.interface = "lte0"
+    assert way.learned == Learned(max_connection=896 * KIB)
+
+
+def test_connections_over_several_ways_make_no_row(desk):
+    way = desk.way()
+
+    for number in range(8):
+        break_off(desk, way, number, over=("lte0", "wlan0")[number % 2])
+        assert not ask(desk, way, over="wlan0")
+
+
+def test_of_ways_that_come_and_go_only_the_last_are_counted(desk):
+    way = desk.way()
+    for number in range(4):
+        break_off(desk, way, number, over="lte0")
+        ask(desk, way, over="lte0")
+    for number in range(16):
+        break_off(desk, way, number, over=f"usb{number}")
+
+    break_off(desk, way, 20, over="lte0")
+    assert not ask(desk, way, over="lte0")
