@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from edge_agent.base.clock import Clock
-from edge_agent.base.errors import ConfigError, TransportError
+from edge_agent.base.errors import AbortedError, ConfigError, LinkDownError, TransportError
 from edge_agent.base.settings import AgentSettings
 from edge_agent.core.pacing import Pace
 from edge_agent.net.way import Way
@@ -47,8 +47,8 @@ class Trial:
         self.server_max: int | None = None
         self._upload_id: str | None = None
         self._made: list[str] = []
-        self._unanswered: tuple[CreateRequest, str] | None = None
-        """What the server was asked to make, with its key, and whoever broke off did not let it answer."""
+        self._unanswered: list[tuple[CreateRequest, str]] = []
+        """What the server was asked to make, with its key, and nobody has answered: it may be made."""
         self._at = self._received = 0
         self.left: dict[str, str] = {}
         """The uploads that could not be given up, and why; once it is closed."""
@@ -120,21 +120,24 @@ class Trial:
         return True
 
     def _create(self, client: UploadClient, request: CreateRequest) -> UploadStatus:
-        key = secrets.token_hex(16)
-        self._unanswered = request, key
+        before = [key for asked, key in self._unanswered if asked == request]
+        key = before[0] if before else secrets.token_hex(16)  # the one that there is, if so
+        if not before:
+            self._unanswered.append((request, key))
         try:
             status = client.create(request, key)
+        except (AbortedError, LinkDownError):
+            raise
         except TransportError:
-            self._unanswered = None
+            self._unanswered.remove((request, key))
             raise
         self._made.append(status.id)
-        self._unanswered = None
+        self._unanswered.remove((request, key))
         return status
 
     def close(self) -> None:
         """Give the uploads up: at the end, when it is known which method passes."""
-        if self._unanswered is not None:
-            request, key = self._unanswered
+        for request, key in self._unanswered:
             with (
                 suppress(ConfigError, TransportError),
                 make_transport(self._settings, self._clock, way=self.way) as client,

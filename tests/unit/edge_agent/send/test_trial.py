@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from edge_agent.base.clock import SystemClock
+from edge_agent.base.errors import AbortedError, LinkDownError, TransportError
 from edge_agent.base.settings import AgentSettings
 from edge_agent.net.way import Way
 from edge_agent.send.clients.native import NativeClient
@@ -30,33 +31,77 @@ def test_a_trial_sends_no_more_in_a_second_than_is_allowed(tmp_path, monkeypatch
         assert sum(length for _, length in sent[:end]) <= rate * (after_s + 0.25) + 1
 
 
-def test_what_was_made_when_somebody_broke_off_before_the_answer_is_given_up_too(
-    tmp_path, monkeypatch
-):
-    create, asked = NativeClient.create, []
+class Deaf:
+    """Creates that arrive at an ingest server, the first ones of which are answered with *failures*."""
 
-    def broken_off(client, request, key):
-        status = create(client, request, key)
-        asked.append(status.id)
-        if len(asked) == 1:
-            raise KeyboardInterrupt
-        return status
+    def __init__(self, monkeypatch, ingest, *failures: BaseException) -> None:
+        self._url = ingest.url
+        self.asked: list[str] = []
+        left, create = list(failures), NativeClient.create
 
-    def listed(state):
-        found = httpx.get(f"{ingest.url}/v1/uploads?state={state}").json()["uploads"]
+        def deaf(client, request, key):
+            status = create(client, request, key)
+            self.asked.append(status.id)
+            if left:
+                raise left.pop(0)
+            return status
+
+        monkeypatch.setattr(NativeClient, "create", deaf)
+
+    def listed(self, state):
+        found = httpx.get(f"{self._url}/v1/uploads?state={state}").json()["uploads"]
         return [one["id"] for one in found]
 
-    monkeypatch.setattr(NativeClient, "create", broken_off)
+
+def trial_with(ingest, tmp_path):
+    settings = AgentSettings(device_id="d", watch={"folder": tmp_path}, server={"url": ingest.url})
+    return Trial(settings, SystemClock(), Way())
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, LinkDownError, AbortedError])
+def test_what_was_made_and_never_answered_is_given_up_too(tmp_path, monkeypatch, failure):
     with server(tmp_path / "server") as ingest:
-        settings = AgentSettings(
-            device_id="d", watch={"folder": tmp_path}, server={"url": ingest.url}
-        )
-        trial = Trial(settings, SystemClock(), Way())
-        with pytest.raises(KeyboardInterrupt):
+        deaf = Deaf(monkeypatch, ingest, failure())
+        trial = trial_with(ingest, tmp_path)
+        with pytest.raises(failure):
             trial.send(1000)
-        begun = listed("open")
+        begun = deaf.listed("open")
         trial.close()
 
-        assert begun == asked[:1]
-        assert listed("open") == []
-        assert (len(set(asked)), trial.left) == (1, {})
+        assert begun == deaf.asked[:1]
+        assert deaf.listed("open") == []
+        assert (len(set(deaf.asked)), trial.left) == (1, {})
+
+
+def test_a_second_try_makes_no_second_upload(tmp_path, monkeypatch):
+    with server(tmp_path / "server") as ingest:
+        deaf = Deaf(monkeypatch, ingest, LinkDownError())
+        trial = trial_with(ingest, tmp_path)
+        with pytest.raises(LinkDownError):
+            trial.send(1000)
+        trial.send(1000)
+        trial.close()
+
+        assert (deaf.listed("open"), len(set(deaf.asked)), trial.left) == ([], 1, {})
+
+
+def test_what_cannot_be_asked_for_at_the_end_either_is_no_error(tmp_path, monkeypatch):
+    with server(tmp_path / "server") as ingest:
+        deaf = Deaf(monkeypatch, ingest, LinkDownError(), LinkDownError())
+        trial = trial_with(ingest, tmp_path)
+        with pytest.raises(LinkDownError):
+            trial.send(1000)
+        trial.close()
+
+        assert (len(deaf.asked), trial.left) == (2, {})
+
+
+def test_what_somebody_refused_is_not_asked_for_again(tmp_path, monkeypatch):
+    with server(tmp_path / "server") as ingest:
+        deaf = Deaf(monkeypatch, ingest, TransportError())
+        trial = trial_with(ingest, tmp_path)
+        with pytest.raises(TransportError):
+            trial.send(1000)
+        trial.close()
+
+        assert len(deaf.asked) == 1
