@@ -12,8 +12,9 @@ _PATIENCE_S = 6.0
 _WORTH_S = 1.5
 """A new connection costs a handshake and a small window; a retry that is due sooner is cheaper."""
 
-_STILL_S = 10.0
-"""A request that stands still for longer is said to: a server that works at something answers before that."""
+_STILL_S = 15.0
+"""A request that stands still for longer is said to. A server that works at something mostly answers before that;
+what it reads of a large file for `blocks` may take longer on a slow disk."""
 
 _OFTEN_FOR_S = 300.0
 _OFTEN_S = 1.0

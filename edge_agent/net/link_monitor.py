@@ -215,8 +215,8 @@ class LinkMonitor:
     def _tell_of_still(self, why: list[str | None]) -> None:
         still = why[0] if why and None not in why else None
         if still != self._still:
-            self._still = still
-            if still is not None:
+            before, self._still = self._still, still
+            if before is None:  # keepalives change the reason while an answer is waited for
                 log.warning("link.still", detail=still, action="none: it goes on by itself")
             self.on_still(still)
 

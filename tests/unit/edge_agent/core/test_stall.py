@@ -107,11 +107,12 @@ def test_a_link_is_looked_for_often_at_first_and_more_seldom_later():
     ],
 )
 def test_of_a_request_that_stands_still_it_is_said_where_it_does(known, said):
-    found = why_still(flow(still_s=10.0, **known))
+    found = why_still(flow(still_s=15.0, **known))
 
     assert found is not None
     assert said in found
-    assert why_still(flow(still_s=9.9, **known)) is None
+    assert "more than 15 s" in found
+    assert why_still(flow(still_s=14.9, **known)) is None
 
 
 def test_a_request_stands_still_while_no_byte_gets_through_either_way():

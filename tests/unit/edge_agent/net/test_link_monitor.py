@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
+import structlog
 
 from edge_agent.base.clock import SystemClock
 from edge_agent.base.errors import ConfigError
@@ -299,3 +300,32 @@ def test_a_thousand_losses_leak_nothing():
 
         assert len(os.listdir("/proc/self/fd")) <= files + 1
         assert threading.active_count() < 10
+
+
+def test_that_nothing_moves_is_logged_once_however_the_reason_changes():
+    watch = LinkMonitor(
+        ("127.0.0.1", 1), ask=lambda: True, on_return=lambda: None, clock=SystemClock()
+    )
+    heard: list[str | None] = []
+    watch.on_still = heard.append
+
+    with structlog.testing.capture_logs() as lines:
+        for why in (
+            "no answer comes",
+            "not acknowledged",
+            "no answer comes",
+            None,
+            "no answer comes",
+        ):
+            watch._tell_of_still([why])
+    watch.stop()
+
+    assert heard == [
+        "no answer comes",
+        "not acknowledged",
+        "no answer comes",
+        None,
+        "no answer comes",
+    ]
+    told = [line["detail"] for line in lines if line["event"] == "link.still"]
+    assert told == ["no answer comes"] * 2
