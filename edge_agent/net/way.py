@@ -67,7 +67,8 @@ class Way:
         interface: returns which one leads to the server now.
         now_s: monotonic, and over all runs where what was learned is remembered.
         remembered: as `keep` had it.
-        keep: called with all that is learned, when that changes.
+        keep: called with all that is learned, when that changes, one call at a time; it may ask, and not tell, what
+            is learned.
         agree: connections in a row that have carried equally much when they broke; then that is all that any carries.
     """
 
@@ -84,6 +85,9 @@ class Way:
         self._now_s = now_s
         self._keep = keep
         self._lock = threading.Lock()
+        """Held for moments: never while something outside is called that may take long."""
+        self._learning = threading.Lock()
+        """Held by who learns, from what is known before until the new is kept: two at a time lose nothing."""
         self._learned: dict[str, tuple[Learned, float]] = {}
         self._agree = agree
         self._short: dict[str, ShortConnections] = {}
@@ -169,13 +173,15 @@ class Way:
 
     def measured(self, found: Measured) -> None:
         """Take in what a trial has shown."""
-        learned = replace(
-            self.learned,
-            congestion_control=found.chosen,
-            bbr_bytes_per_s=round(found.bbr),
-            cubic_bytes_per_s=round(found.cubic),
-        )
-        self._learn(learned)
+        name = self._name()
+        with self._learning:
+            learned = replace(
+                self._known(name),
+                congestion_control=found.chosen,
+                bbr_bytes_per_s=round(found.bbr),
+                cubic_bytes_per_s=round(found.cubic),
+            )
+            self._learn(learned, name)
 
     def refused(self, status: int, length: int) -> bool:
         """Take in that somebody on the way refused a body of *length* bytes.
@@ -183,31 +189,38 @@ class Way:
         Returns:
             Whether there is something else to try.
         """
-        known = self.learned
-        if status not in _OF_SIZE and not known.as_post and not known.no_post:
-            self._learn(replace(known, as_post=True))
-            return True
-        if known.max_request is not None and length > known.max_request:
-            return True  # it left before that was known
-        if length <= self.least_request:
-            return False
-        smaller = 1 << ((length - 1).bit_length() - 1)
-        self._learn(replace(known, max_request=max(self.least_request, smaller)))
+        name = self._name()
+        with self._learning:
+            known = self._known(name)
+            if status not in _OF_SIZE and not known.as_post and not known.no_post:
+                self._learn(replace(known, as_post=True), name)
+                return True
+            if known.max_request is not None and length > known.max_request:
+                return True  # it left before that was known
+            if length <= self.least_request:
+                return False
+            smaller = 1 << ((length - 1).bit_length() - 1)
+            self._learn(replace(known, max_request=max(self.least_request, smaller)), name)
         return True
 
     def does_not_know_post(self) -> None:
         """The server itself says that it takes no POST in place of PUT."""
-        self._learn(replace(self.learned, as_post=False, no_post=True))
+        name = self._name()
+        with self._learning:
+            self._learn(replace(self._known(name), as_post=False, no_post=True), name)
 
     def lost_full_packets(self) -> bool:
         """Take in that full packets vanish; return whether smaller ones are left to try."""
         if not self.sets_packets:
             return False
-        known = self.learned
-        smaller = [one for one in _SEGMENTS if known.max_segment is None or one < known.max_segment]
-        if not smaller:
-            return False
-        self._learn(replace(known, max_segment=smaller[0]))
+        name = self._name()
+        with self._learning:
+            known = self._known(name)
+            before = known.max_segment
+            smaller = [one for one in _SEGMENTS if before is None or one < before]
+            if not smaller:
+                return False
+            self._learn(replace(known, max_segment=smaller[0]), name)
         return True
 
     def broke(self, body: Broken) -> None:
@@ -223,19 +236,19 @@ class Way:
             The bytes that connections carry from now on, over the way that they broke on; None: as many as before.
         """
         with self._lock:
-            all_found = {
-                name: one.arrived(upload_id, received) for name, one in self._short.items()
-            }
-        lowered: list[int] = []
-        for name, found in all_found.items():
-            known = self._known(name)
-            most = known.max_connection
-            if found is not None and (
-                most is None or found < most
-            ):  # else it left before that was known
-                self._learn(replace(known, max_connection=found), name)
-                lowered.append(found)
+            said = [(name, one.arrived(upload_id, received)) for name, one in self._short.items()]
+        lowered = [
+            most for name, most in said if most is not None and self._carries_less(name, most)
+        ]
         return min(lowered, default=None)
+
+    def _carries_less(self, name: str, most: int) -> bool:
+        with self._learning:
+            known = self._known(name)
+            if known.max_connection is not None and most >= known.max_connection:
+                return False  # it left before that was known
+            self._learn(replace(known, max_connection=most), name)
+        return True
 
     def carried(self, count: int) -> None:
         """Take in that a connection has carried *count* bytes of bodies, and works."""
@@ -253,8 +266,8 @@ class Way:
     def _name(self) -> str:
         return self.interface() or ""
 
-    def _learn(self, what: Learned, name: str | None = None) -> None:
-        name = self._name() if name is None else name
+    def _learn(self, what: Learned, name: str) -> None:
+        """Replace what is known of a way, by who holds `_learning`."""
         with self._lock:
             self._learned.pop(name, None)
             self._learned[name] = (what, self._now_s())

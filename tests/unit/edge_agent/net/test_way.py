@@ -1,5 +1,7 @@
 """What is learned of a way: used at once, remembered across restarts, doubted after a day."""
 
+import threading
+
 import pytest
 
 from edge_agent.core.short_connections import Broken
@@ -145,3 +147,40 @@ def test_of_ways_that_come_and_go_only_the_last_are_counted(desk):
 
     break_off(desk, way, 20, over="lte0")
     assert not ask(desk, way, over="lte0")
+
+
+def test_what_two_learn_at_a_time_is_known_both(desk, monkeypatch):
+    way = desk.way()
+    known = way._known
+    others: list[threading.Thread] = []
+
+    def known_while_another_learns(name):
+        found = known(name)
+        if not others:
+            others.append(threading.Thread(target=way.lost_full_packets))
+            others[0].start()
+            others[0].join(0.3)
+        return found
+
+    monkeypatch.setattr(way, "_known", known_while_another_learns)
+    way.refused(413, 1024 * KIB)
+    others[0].join(20)
+
+    both = Learned(max_request=512 * KIB, max_segment=1220)
+    assert way.learned == both
+    assert desk.way().learned == both
+
+
+def test_nobody_waits_for_what_is_known_while_it_is_written_down(desk):
+    def keep(_):
+        reader = threading.Thread(target=lambda: seen.append(way.learned.max_request))
+        reader.start()
+        reader.join(20)
+
+    seen: list[int | None] = []
+    desk.keep = keep
+    way = desk.way()
+
+    way.refused(413, 1024 * KIB)
+
+    assert seen == [512 * KIB]
