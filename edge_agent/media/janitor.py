@@ -88,7 +88,7 @@ class Janitor:
         self._disks: dict[Folder, DiskSpace] = {}
         self.woken = threading.Event()
         """Set by `wake`; the runner may wait on it and clear it."""
-        self._pending = PendingRemovals(activity, awaited)
+        self._pending = PendingRemovals(activity, awaited, is_watched=folders.is_watched)
         self._leaving = LeavingFiles(store)
         self._going = LettingGo(
             store,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -38,11 +38,22 @@ _REPAIR = (
 
 
 class PendingRemovals:
-    """When each of them is looked at again, and what a person is told. For the janitor's thread."""
+    """When each of them is looked at again, and what a person is told. For the janitor's thread.
 
-    def __init__(self, activity: Activity, awaited: AwaitedRepairs | None = None) -> None:
+    Args:
+        is_watched: whether a folder of that name is watched now; nothing is said of others, for nobody would end it.
+    """
+
+    def __init__(
+        self,
+        activity: Activity,
+        awaited: AwaitedRepairs | None = None,
+        *,
+        is_watched: Callable[[str], bool] = lambda _: True,
+    ) -> None:
         self._activity = activity
         self._awaited = awaited
+        self._is_watched = is_watched
         self._until_s: dict[str, float] = {}
         self._quiet_since_s: dict[str, float] = {}
         self._told: set[str] = set()
@@ -119,8 +130,10 @@ class PendingRemovals:
 
     def trouble(self, recording: Recording, why: str, now_s: float) -> None:
         """It cannot be deleted, and a person should know."""
+        before = self._troubled.get(recording.id, recording.watch)
         self._troubled[recording.id] = recording.watch
-        self._tell_troubled(recording.watch)
+        for watch in {before, recording.watch}:  # it was moved from one to the other
+            self._tell_troubled(watch)
         log.warning("upload.not_released", recording_id=recording.id, error=why, wait_s=_RETRY_S)
         self.wait(recording.id, now_s)
 
@@ -134,7 +147,8 @@ class PendingRemovals:
             self._tell_troubled(watch)
 
     def _tell_troubled(self, watch: str) -> None:
-        self._activity.keep_undeleted(watch in self._troubled.values(), watch=watch)
+        has_some = watch in self._troubled.values() and self._is_watched(watch)
+        self._activity.keep_undeleted(has_some, watch=watch)
 
     def forget_past(self, now_s: float) -> None:
         """Forget the times that are over: others may have moved those recordings."""
