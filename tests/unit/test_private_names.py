@@ -54,8 +54,17 @@ REACHES = {
     "unit/edge_agent/media/test_many_changed.py": {
         "_looked_at": "how much work it is, counted where it is done",
     },
+    "unit/edge_agent/media/test_pending_removals.py": {
+        "_pending": "trouble of a folder that is watched no more: no removal can be brought to it",
+    },
     "unit/edge_agent/media/test_versions.py": {"_KEEP_PAST": FIGURE},
+    "unit/edge_agent/net/test_link_monitor.py": {
+        "_tell_of_still": "minutes of a link whose reason changes, without a link",
+    },
     "unit/edge_agent/net/test_network_manager.py": {"_KILLED_S": FIGURE},
+    "unit/edge_agent/net/test_way.py": {
+        "_known": "another thread learns in the midst of it, which cannot be waited for",
+    },
     "unit/edge_agent/operate/checks/test_requests.py": {
         "_fitting": "one line of `check`, without the server, files and link of all others",
     },
