@@ -102,13 +102,12 @@ class OldBroker:
         payload = body[at + 2 :] if is_qos_1 else body[at:]
         if self.hangs_up_on(payload):
             return False
+        is_dropped = self.drops(topic)
+        # Before whoever sent it hears of it.
+        (self.thrown_away if is_dropped else self.taken).append((topic, payload))
         if is_qos_1:
             connection.sendall(b"\x40\x02" + body[at : at + 2])
-        if self.drops(topic):
-            self.thrown_away.append((topic, payload))
-            return True
-        self.taken.append((topic, payload))
-        if topic in topics:
+        if topic in topics and not is_dropped:
             connection.sendall(_message(0x30, topic, payload))
         return True
 
