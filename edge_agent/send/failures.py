@@ -124,12 +124,12 @@ class FailurePolicy:
                 return self._waits.hold(
                     recording.id, Reason.SOURCE_MISSING, _OPEN_ELSEWHERE, _OPEN_ELSEWHERE_S
                 )
-            if self._was_overwritten(recording):
-                return 0.0
             if self._is_sought(recording):
                 return self._waits.hold(
                     recording.id, Reason.SOURCE_MISSING, _LOST_ITS_NAME, _OPEN_ELSEWHERE_S
                 )
+            if self._was_overwritten(recording):
+                return 0.0
             was_sent = recording.state is not State.STABLE or recording.upload_id is not None
             tell = [
                 NewEvent("file.changed_during_upload", self._named(recording), subject=recording.id)
@@ -183,8 +183,8 @@ class FailurePolicy:
         It may look there no more, for its folder or its patterns are others now: then what is there is sent.
         """
         now = identity_at(recording.path)
-        if now is None or recording.origin != "watch":
-            return False
+        if now is None or recording.origin != "watch" or recording.problem == SOURCE_DELETED:
+            return False  # what was open of it is so no more, and had no name
         if not is_another_file(recording.path, recording.identity, now):
             return False
         tries = self._sought.pop(recording.id, 0) + 1
