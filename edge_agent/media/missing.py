@@ -90,7 +90,7 @@ class MissingFiles:
                 recording = self._store.numbered(seq)
                 if recording is None or recording.path != path:
                     continue
-                if there and not self._has_lost_its_name(recording):
+                if there and not self._has_passed_its_name_on(recording):
                     continue
                 if is_left and recording.state is State.VERIFIED:
                     continue  # its card may come back with its folder: it is no new recording then
@@ -109,7 +109,7 @@ class MissingFiles:
             self._keeping[folder] = keeps_numbers(path)
         return self._keeping[folder]
 
-    def _has_lost_its_name(self, recording: Recording) -> bool:
+    def _has_passed_its_name_on(self, recording: Recording) -> bool:
         """Return whether the name of *recording* is that of another recording's file by now.
 
         Its own was found nowhere: what is renamed is followed before anything is missed.
