@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +9,9 @@ import pytest
 from edge_agent.report.broker.home_assistant import config_topic, discovery
 from edge_agent.report.payloads import MAX_MESSAGE_BYTES, Topics, encode
 from edge_agent.report.state_document import STATES
+from tests.support.home_assistant import FIELDS, faults
 from tests.support.state_documents import IDLE
 
-ROOT = Path(__file__).parents[5]
 DEVICE = "drone-01"
 TOPICS = Topics.of("edgeup", DEVICE)
 ALL = ["pause", "resume", "set_bandwidth", "retry_failed", "rescan", "report"]
@@ -81,40 +80,45 @@ def test_an_agent_that_takes_no_command_is_only_looked_at():
     assert {one["p"] for one in entities([]).values()} == {"sensor", "binary_sensor", "event"}
 
 
-FIELDS = json.loads((ROOT / "tests" / "support" / "home_assistant_fields.json").read_text("utf-8"))
-"""What Home Assistant's discovery takes, read out of one."""
+def test_home_assistant_takes_the_device_as_it_is():
+    document = discovery(DEVICE, TOPICS, commands=ALL, about=ABOUT)
 
-
-def spelt_out(entity: dict[str, Any]) -> dict[str, Any]:
-    return {FIELDS["abbreviations"].get(key, key): value for key, value in entity.items()}
-
-
-def test_home_assistant_knows_every_key_of_the_device():
-    document = spelt_out(discovery(DEVICE, TOPICS, commands=ALL, about=ABOUT))
-
-    assert set(document) <= set(FIELDS["root"])
-    assert set(document["device"]) <= set(FIELDS["device"])
-    assert set(document["origin"]) <= set(FIELDS["origin"])
-    assert document["availability"][0].keys() == {"t", "val_tpl"}
+    assert faults(document) == []
+    assert document["avty"][0].keys() == {"t", "val_tpl"}
     assert FIELDS["abbreviations"]["val_tpl"] == "value_template"
 
 
-@pytest.mark.parametrize(
-    "key", sorted(discovery(DEVICE, TOPICS, commands=ALL, about=ABOUT)["cmps"])
-)
-def test_home_assistant_takes_the_entity_as_it_is(key):
-    entity = spelt_out(entities()[key])
-    platform = FIELDS["platforms"][entity.pop("platform")]
-    shared = {"state_topic", "command_topic"}  # said once, for all entities
-    kind = entity.get("device_class")
+IDS = {
+    "state": "sensor",
+    "waits_for": "sensor",
+    "pending": "sensor",
+    "pending_size": "sensor",
+    "oldest": "sensor",
+    "rate": "sensor",
+    "time_left": "sensor",
+    "progress": "sensor",
+    "sent": "sensor",
+    "completed": "sensor",
+    "failed": "sensor",
+    "disk_free": "sensor",
+    "last_completed": "sensor",
+    "problem": "binary_sensor",
+    "events": "event",
+    "uploading": "switch",
+    "limit": "number",
+    "retry_failed": "button",
+    "rescan": "button",
+    "report": "button",
+}
 
-    assert set(entity) <= set(platform["keys"])
-    assert set(platform["required"]) <= set(entity) | shared
-    assert entity.get("entity_category", "config") in FIELDS["entity_categories"]
-    if "unit_of_measurement" in entity and kind is not None:
-        assert entity["unit_of_measurement"] in FIELDS["units"][kind]
-    if "state_class" in entity and kind is not None:
-        assert entity["state_class"] in FIELDS["state_classes"][kind]
+
+def test_the_ids_of_all_entities_stay_as_they_are():
+    """Home Assistant keeps what people made of an entity by these."""
+    found = {key: (one["uniq_id"], one["default_entity_id"]) for key, one in entities().items()}
+
+    assert found == {
+        key: (f"edgeup_drone-01_{key}", f"{domain}.drone_01_{key}") for key, domain in IDS.items()
+    }
 
 
 def test_every_null_of_the_state_is_unknown_to_home_assistant_and_no_fault():
