@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from edge_host.clock import Clock
+from ingest_server.auth.authentication import groups_by_device
 from ingest_server.base.lead import Lead
 from ingest_server.base.observer import Observer
 from ingest_server.config import ServerConfig
+from ingest_server.core.choosing import Wanted
 from ingest_server.core.errors import SettingError
 from ingest_server.core.uptime import Uptime
 from ingest_server.notify import hooks
@@ -31,6 +34,28 @@ def check_of(config: ServerConfig) -> BeforePublish:
     return hooks.before_publish(hooks.load("before_publish", entry))
 
 
+def _webhooks(config: ServerConfig) -> Iterable[WebhookSettings]:
+    """Return the targets: one for each address, which is told what any of its tables chooses.
+
+    Raises:
+        SettingError: tables of one address differ in how it is told.
+    """
+    found: dict[str, WebhookSettings] = {}
+    for one in config.webhook:
+        wanted = Wanted(frozenset(one.events), one.chosen)
+        made = WebhookSettings(one.url, one.secret_file, (wanted,), one.allow_private, one.ca_file)
+        before = found.get(one.url, made)
+        if replace(before, wanted=made.wanted) != made:
+            raise SettingError(
+                f"[[webhook]] {one.url}: it stands there more than once, and secret_file, ca_file or "
+                "allow_private differ: write the same ones, only events, match and group may differ"
+            )
+        found[one.url] = (
+            replace(before, wanted=(*before.wanted, wanted)) if one.url in found else made
+        )
+    return found.values()
+
+
 def deliveries_of(
     config: ServerConfig,
     state: StateStore,
@@ -51,15 +76,12 @@ def deliveries_of(
         entry = getattr(config.hooks, key)
         if entry is not None:
             targets.append(hooks.HookTarget(key, hooks.load(key, entry)))
-    for one in config.webhook:
+    for settings in _webhooks(config):
         try:
-            read_secrets(one.secret_file)
-            client_context(one.ca_file)
+            read_secrets(settings.secret_file)
+            client_context(settings.ca_file)
         except WebhookError as error:
-            raise SettingError(f"[[webhook]] {one.url}: {error}") from error
-        settings = WebhookSettings(
-            one.url, one.secret_file, frozenset(one.events), one.allow_private, one.ca_file
-        )
+            raise SettingError(f"[[webhook]] {settings.url}: {error}") from error
         webhook = Webhook(settings, clock)
         targets.append(webhook)
         rests[webhook.name] = webhook.rest
@@ -74,6 +96,7 @@ def deliveries_of(
             draw=draw,
             observer=observer,
             rest=rests.get(target.name, do_nothing),
+            groups=lambda: groups_by_device(state.access),
         )
         for target in targets
     ]

@@ -12,7 +12,7 @@ import structlog
 from edge_host.clock import Clock
 from ingest_server.assembly.data_folder import FLEET
 from ingest_server.auth.audit import Audit
-from ingest_server.auth.authentication import groups_of
+from ingest_server.auth.authentication import groups_by_device
 from ingest_server.base.lead import SOLE, Lead
 from ingest_server.core.errors import Refused, ServerError, StateError
 from ingest_server.core.uptime import Uptime
@@ -27,7 +27,7 @@ from ingest_server.fleet.service import FleetService
 from ingest_server.fleet.settings import BrokerSettings, FleetSettings
 from ingest_server.fleet.uploaders import compare_one
 from ingest_server.fleet.worker import FleetWorker
-from ingest_server.storage.interface import UNBOUNDED, Access, Blobs, FleetStore, StateStore
+from ingest_server.storage.interface import UNBOUNDED, Blobs, FleetStore, StateStore
 from ingest_server.storage.memory.fleet import MemoryFleet
 from ingest_server.storage.sqlite.fleet import SqliteFleet
 from upload_protocol.headers import HOLDS_PATH, REPORT_PATH
@@ -77,7 +77,7 @@ class Fleet:
             clock,
             settings,
             rules,
-            groups=lambda: _groups(state.access),
+            groups=lambda: groups_by_device(state.access),
             free_bytes=lambda: _free_bytes(blobs),
             uptime_s=uptime.now_s,
             lead=lead,
@@ -147,13 +147,6 @@ def _broker(
     speak: type[FleetBroker], settings: BrokerSettings, fleet: FleetService, lead: Lead
 ) -> FleetBroker:
     return speak(settings, fleet, Messages(fleet, Intake(fleet), settings.topic_prefix), lead)
-
-
-def _groups(access: Access) -> dict[str, frozenset[str]]:
-    found: dict[str, frozenset[str]] = {}
-    for one in access.tokens():
-        found[one.device] = found.get(one.device, frozenset()) | groups_of(one)
-    return found
 
 
 def _free_bytes(blobs: Blobs) -> int | None:

@@ -126,8 +126,7 @@ def notice_rules(config: ServerConfig) -> tuple[NoticeRule, ...]:
     """Return what people are told of some devices alone."""
     return tuple(
         NoticeRule(
-            devices=one.match,
-            group=one.group,
+            chosen=one.chosen,
             silent_s=None if one.silent_hours is None else one.silent_hours * HOUR_S,
             pending_s=None if one.pending_hours is None else one.pending_hours * HOUR_S,
             tells_failed=one.tell_failed,

@@ -108,6 +108,18 @@ def groups_of(record: TokenRecord) -> frozenset[str]:
     return frozenset(one.removeprefix(GROUP) for one in record.scopes if one.startswith(GROUP))
 
 
+def groups_by_device(tokens: Access) -> dict[str, frozenset[str]]:
+    """Return the groups of all devices, each by all of its tokens.
+
+    Raises:
+        Refused: the database failed.
+    """
+    found: dict[str, frozenset[str]] = {}
+    for one in tokens.tokens():
+        found[one.device] = found.get(one.device, frozenset()) | groups_of(one)
+    return found
+
+
 def token_hash(token: str) -> bytes:
     return hashlib.sha256(token.encode("ascii")).digest()
 

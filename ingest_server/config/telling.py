@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from ingest_server.config.values import Count, DevicePatterns, Hours, Section, nearest_words
-from ingest_server.core.events import TYPES
+from ingest_server.core.choosing import DeviceChoice
+from ingest_server.core.events import OF_SERVER, TYPES
 
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z", re.ASCII)
 
@@ -80,14 +81,23 @@ class FleetSection(Section):
         return value
 
 
-class NotifySection(Section):
-    """What people are told of some devices instead of what [fleet] says of all."""
+class ChoosesDevices(Section):
+    """What may be about some devices alone."""
 
     match: DevicePatterns | None = None
     """Names of devices: "cam-*|drone-7"."""
 
     group: str | None = None
     """Of the device's token: `ingest-server token add --group`."""
+
+    @property
+    def chosen(self) -> DeviceChoice:
+        """Return the devices that it is for."""
+        return DeviceChoice(self.match, self.group)
+
+
+class NotifySection(ChoosesDevices):
+    """What people are told of some devices instead of what [fleet] says of all."""
 
     silent_hours: Hours | None = None
 
@@ -98,7 +108,7 @@ class NotifySection(Section):
 
     @model_validator(mode="after")
     def _says_of_whom_and_what(self) -> Self:
-        if self.match is None and self.group is None:
+        if self.chosen.is_all:
             raise ValueError(
                 'says of no device that it is for it: set match or group (match = "*" is every device)'
             )
@@ -109,7 +119,7 @@ class NotifySection(Section):
         return self
 
 
-class WebhookSection(Section):
+class WebhookSection(ChoosesDevices):
     url: str
     """Where events are posted to."""
 
@@ -132,6 +142,16 @@ class WebhookSection(Section):
             if one not in TYPES:
                 raise ValueError(f"there is no event {one!r}{nearest_words(one, TYPES)}")
         return value
+
+    @model_validator(mode="after")
+    def _can_be_told(self) -> Self:
+        of_server = sorted(OF_SERVER & set(self.events))
+        if not self.chosen.is_all and "events" in self.model_fields_set and of_server:
+            raise ValueError(
+                f"events has {of_server[0]}, which is about the server and no device, so match and group "
+                "leave it out: name it in a [[webhook]] without them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _is_safe(self) -> Self:

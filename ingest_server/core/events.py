@@ -41,6 +41,8 @@ RESOURCE_RECOVERED = "ingest.resource.recovered"
 
 RESOURCE = frozenset({RESOURCE_SCARCE, RESOURCE_RECOVERED})
 STORAGE = frozenset({STORAGE_LOW, STORAGE_RECOVERED})
+OF_SERVER = STORAGE | RESOURCE
+"""What is about no device."""
 DEVICE = frozenset(
     {
         DEVICE_SILENT,
@@ -52,8 +54,7 @@ DEVICE = frozenset(
     }
 )
 TYPES = (
-    STORAGE
-    | RESOURCE
+    OF_SERVER
     | DEVICE
     | {CREATED, COMPLETED, FAILED, EXPIRED, ABORTED, CORRUPTED, REMOVED, CLAIMED, GROUP_COMPLETED}
 )

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ingest_server.core.patterns import is_one_of
+from ingest_server.core.choosing import NONE, DeviceChoice, Groups
 from ingest_server.fleet.settings import FleetSettings
-
-Groups = Mapping[str, AbstractSet[str]]
-"""Of the tokens, by device."""
-
-NONE: AbstractSet[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoticeRule:
     """What people are told of the devices that it fits; None: the same as of all others."""
 
-    devices: str | None = None
-    """Patterns of names (`ingest_server.core.patterns`)."""
-    group: str | None = None
-    """Of a token of the device."""
+    chosen: DeviceChoice
     silent_s: float | None = None
     pending_s: float | None = None
     tells_failed: bool | None = None
-
-    def fits(self, device: str, groups: AbstractSet[str]) -> bool:
-        """Whether all fits that it names."""
-        return is_one_of(self.devices, device) and (self.group is None or self.group in groups)
 
     def over(self, settings: FleetSettings) -> FleetSettings:
         """Return *settings* with what this rule says instead."""
@@ -59,7 +46,7 @@ class NoticeRules:
         self._read = groups
         self._groups: Groups = {}
         self._found: dict[str, FleetSettings] = {}
-        self.are_known = all(one.group is None for one in rules)
+        self.are_known = all(one.chosen.group is None for one in rules)
         """False: until the groups were read nobody can say which rule fits."""
 
     def of(self, device: str) -> FleetSettings:
@@ -70,7 +57,7 @@ class NoticeRules:
         found = known.get(device)
         if found is None:
             groups = self._groups.get(device, NONE)
-            rule = next((one for one in self._rules if one.fits(device, groups)), None)
+            rule = next((one for one in self._rules if one.chosen.fits(device, groups)), None)
             found = self._settings if rule is None else rule.over(self._settings)
             known[device] = found
         return found
@@ -85,7 +72,7 @@ class NoticeRules:
         Raises:
             Refused: the database failed; what was read before holds.
         """
-        if all(one.group is None for one in self._rules):
+        if all(one.chosen.group is None for one in self._rules):
             return
         groups = self._read()
         self.are_known = True

@@ -21,12 +21,13 @@ from edge_host.clock import Clock, rfc3339
 from edge_host.version import own_version
 from ingest_server.base.lead import SOLE, Lead
 from ingest_server.base.turns import Places
+from ingest_server.core.choosing import Groups
 from ingest_server.core.errors import Refused
 from ingest_server.fleet.board import Board
 from ingest_server.fleet.commands import Commands
 from ingest_server.fleet.history import MINUTE_S, QUARTER_S, RUN_S, History
 from ingest_server.fleet.members import Member
-from ingest_server.fleet.notice_rules import Groups, NoticeRule, NoticeRules
+from ingest_server.fleet.notice_rules import NoticeRule, NoticeRules
 from ingest_server.fleet.presence import NEVER
 from ingest_server.fleet.settings import FleetSettings
 from ingest_server.fleet.sharing import Sharing

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -18,10 +17,11 @@ import structlog
 from edge_host.clock import Clock, rfc3339
 from ingest_server.base.lead import SOLE, Lead
 from ingest_server.base.observer import NOBODY, Observer
+from ingest_server.core.choosing import Groups, Wanted
 from ingest_server.core.errors import Refused
 from ingest_server.core.events import Event
 from ingest_server.core.uptime import Uptime
-from ingest_server.storage.interface import NOT_REACHED, Delivery, Outbox
+from ingest_server.storage.interface import NOT_REACHED, Delivery, Outbox, Wants
 
 WAITS_S = (5.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0)
 """After the first try, the second, ...: a consumer may be down for a day before it is given up."""
@@ -74,7 +74,9 @@ class Target(Protocol):
     def name(self) -> str: ...
 
     @property
-    def types(self) -> AbstractSet[str]: ...
+    def wanted(self) -> Sequence[Wanted]:
+        """What it is told of: all that fits one of these."""
+        ...
 
     def tell(self, event: Event) -> Told:
         """Tell it; never raises."""
@@ -109,13 +111,16 @@ class DeliveryWorker:
         draw: Callable[[], float],
         observer: Observer = NOBODY,
         rest: Callable[[], None] = do_nothing,
+        groups: Callable[[], Groups] = dict,
     ) -> None:
         """Join the parts.
 
         Args:
+            groups: reads which device is in which group; asked only where the target names one.
             rest: lets go of what the target keeps while events come; nothing is due for now.
         """
         self._rest = rest
+        self._groups = groups
         self.target = target
         self._outbox = outbox
         self._clock = clock
@@ -128,7 +133,7 @@ class DeliveryWorker:
     def step(self, is_stopping: Callable[[], bool] = lambda: False) -> float:
         """Tell some events; returns the seconds until there may be something to do."""
         name = self.target.name
-        taken = self._outbox.take_in(name, self.target.types)
+        taken = self._outbox.take_in(name, self._choose)
         if name in self._outbox.disabled():
             self._rest()
             return DISABLED_S
@@ -141,6 +146,13 @@ class DeliveryWorker:
         if delivery is None:
             return 0.0 if taken else IDLE_S
         return min(max(0.0, delivery.next_try_s - self._uptime.now_s()), IDLE_S)
+
+    def _choose(self) -> Wants:
+        """Return what the target wants, by the groups of now."""
+        wanted = self.target.wanted
+        by_group = any(one.chosen.group is not None for one in wanted)
+        groups = self._groups() if by_group else {}
+        return lambda kind, device: any(one.fits(kind, device, groups) for one in wanted)
 
     def begin(self) -> None:
         """Begin to tell, here or instead of another server."""

@@ -8,14 +8,14 @@ file before it is published, and may refuse.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from ingest_server.core import events
+from ingest_server.core.choosing import Wanted
 from ingest_server.core.errors import Refused, SettingError
 from ingest_server.core.events import Event
 from ingest_server.core.record import UploadRecord
@@ -77,8 +77,8 @@ class HookTarget:
         return f"hook:{self._key}"
 
     @property
-    def types(self) -> AbstractSet[str]:
-        return frozenset({TYPES[self._key]})
+    def wanted(self) -> Sequence[Wanted]:
+        return (Wanted(frozenset({TYPES[self._key]})),)
 
     def tell(self, event: Event) -> Told:
         try:

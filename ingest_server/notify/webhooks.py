@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import http.client
 import json
-from collections.abc import Set as AbstractSet
+from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from edge_host.clock import Clock
 from ingest_server.core import events
+from ingest_server.core.choosing import Wanted
 from ingest_server.core.events import Event
 from ingest_server.notify.deliveries import Outcome, Told
 from ingest_server.notify.kept_connection import (
@@ -46,7 +47,7 @@ _SECRET_PREFIX = "whsec_"  # noqa: S105 # marks one, is none
 class WebhookSettings:
     url: str
     secret_file: Path
-    types: AbstractSet[str] = events.TYPES
+    wanted: Sequence[Wanted] = (Wanted(events.TYPES),)
     allow_private: bool = False
     """Whether it may be on this machine or in a private network, and plain http."""
     ca_file: Path | None = None
@@ -109,8 +110,8 @@ class Webhook:
         return self._settings.url
 
     @property
-    def types(self) -> AbstractSet[str]:
-        return self._settings.types
+    def wanted(self) -> Sequence[Wanted]:
+        return self._settings.wanted
 
     def rest(self) -> None:
         """Let the connection go: no event is waiting."""

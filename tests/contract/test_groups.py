@@ -6,6 +6,7 @@ import pytest
 
 from ingest_server.core.events import GROUP_COMPLETED
 from ingest_server.storage.interface import Removal
+from tests.support.events import of_types
 from tests.support.ingest import ingest
 from tests.support.native_calls import DATA, JSON, create, digest_of, put
 from tests.support.native_calls import complete as completed
@@ -67,7 +68,7 @@ def told(client, *members, **more):
 
 
 def completions(server):
-    server.state.outbox.take_in("hook", {GROUP_COMPLETED})
+    server.state.outbox.take_in("hook", of_types({GROUP_COMPLETED}))
     return [one.event.data for one in server.state.outbox.listing()]
 
 

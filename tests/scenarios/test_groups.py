@@ -13,6 +13,7 @@ from edge_agent.core.upload import State
 from edge_agent.send.group_telling import GroupTelling
 from edge_agent.store import priorities
 from ingest_server.core.events import GROUP_COMPLETED
+from tests.support.events import of_types
 from tests.support.lane import scene
 from tests.support.link import FINE, LOGIN_PAGE, Fault, problem
 
@@ -72,7 +73,7 @@ def manifests(stage):
 
 
 def completions(stage):
-    stage.server.state.outbox.take_in("hook", {GROUP_COMPLETED})
+    stage.server.state.outbox.take_in("hook", of_types({GROUP_COMPLETED}))
     return [one.event.data["revision"] for one in stage.server.state.outbox.listing()]
 
 

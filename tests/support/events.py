@@ -2,9 +2,12 @@
 
 import json
 import sqlite3
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from contextlib import closing
 from typing import Any
 
+from ingest_server.storage.interface import Wants
 from tests.support.core_site import CoreSite
 
 
@@ -13,3 +16,8 @@ def events(site: CoreSite) -> list[tuple[str, dict[str, Any]]]:
     with closing(sqlite3.connect(site.data_dir / "state.db")) as connection:
         rows = connection.execute("SELECT type, data FROM events ORDER BY seq")
         return [(kind, json.loads(data)) for kind, data in rows]
+
+
+def of_types(types: AbstractSet[str]) -> Callable[[], Wants]:
+    """Return what chooses all events of these types."""
+    return lambda: lambda kind, _device: kind in types

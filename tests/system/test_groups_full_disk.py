@@ -7,6 +7,7 @@ import pytest
 from edge_agent.core.upload import State
 from ingest_server.core.events import GROUP_COMPLETED
 from tests.scenarios.test_groups import manifests, tell, telling
+from tests.support.events import of_types
 from tests.support.lane import scene
 from tests.support.small_disk import small_disk
 
@@ -22,7 +23,7 @@ def full(request, tmp_path):
 
 
 def completions(stage):
-    stage.server.state.outbox.take_in("hook", {GROUP_COMPLETED})
+    stage.server.state.outbox.take_in("hook", of_types({GROUP_COMPLETED}))
     return [one.event.data for one in stage.server.state.outbox.listing()]
 
 

@@ -9,13 +9,14 @@ import socket
 import ssl
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
 import pytest
 
 from demo.ports import free_port
 from edge_host.clock import SystemClock
+from ingest_server.auth.authentication import GROUP
 from ingest_server.cli import main
 from ingest_server.core import events
 from ingest_server.core.errors import SettingError
@@ -168,6 +169,49 @@ def test_only_chosen_events_are_told(tmp_path, secret_file):
         wait_for(lambda: told.seen, "the event arrives")
 
     assert told.types() == ["completed"]
+
+
+def test_a_webhook_is_told_of_the_devices_that_it_chooses_by_name_or_group(tmp_path, secret_file):
+    places = ("by_name", "by_group", "twice", "all")
+    with ExitStack() as open_ones:
+        told = {place: open_ones.enter_context(consumer()) for place in places}
+        by_name, by_group, twice, every = (
+            table(told[place].url, secret_file, [events.COMPLETED]) for place in places
+        )
+        tables = (
+            f'{by_name}match = "cam-*|gate-1"\n',
+            f'{by_group}group = "drones"\n',
+            f'{twice}match = "cam-1"\n',
+            f'{twice}group = "drones"\n',
+            every,
+        )
+        site = open_ones.enter_context(secured(tmp_path / "site", more="".join(tables)))
+        for device, *group in (("cam-1",), ("gate-2",), ("drone-7", f"{GROUP}drones")):
+            upload(site.client(site.token(device, "upload", *group)))
+        wait_for(lambda: len(told["all"].seen) == 3, "all is told to who chooses nothing")
+        wait_for(lambda: len(told["twice"].seen) == 2, "each of both tables")
+        wait_for(lambda: told["by_name"].seen and told["by_group"].seen, "one by each rule")
+
+    found = {place: sorted(one["deviceid"] for one in told[place].documents()) for place in places}
+    assert found == {
+        "by_name": ["cam-1"],
+        "by_group": ["drone-7"],
+        "twice": ["cam-1", "drone-7"],
+        "all": ["cam-1", "drone-7", "gate-2"],
+    }
+
+
+def test_tables_of_one_address_that_differ_in_the_secret_keep_the_server_from_starting(
+    tmp_path, secret_file
+):
+    other = tmp_path / "other"
+    other.write_text("b" * 32)
+    url = "http://127.0.0.1:9/"
+    with (
+        pytest.raises(SettingError, match=r"stands there more than once.* only events, match and"),
+        secured(tmp_path / "site", more=table(url, secret_file) + table(url, other)),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from ingest_server.storage.interface.fleet import (
 )
 from ingest_server.storage.interface.groups import GroupRecord, Groups
 from ingest_server.storage.interface.holds import Held, HoldsStanding, HoldsStore
-from ingest_server.storage.interface.outbox import NOT_REACHED, Outbox
+from ingest_server.storage.interface.outbox import NOT_REACHED, Outbox, Wants
 from ingest_server.storage.interface.part import Part
 from ingest_server.storage.interface.queries import Queries
 from ingest_server.storage.interface.rows import (
@@ -95,4 +95,5 @@ __all__ = [
     "Transaction",
     "UserRecord",
     "Users",
+    "Wants",
 ]

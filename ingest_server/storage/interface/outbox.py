@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
@@ -10,6 +10,10 @@ from ingest_server.storage.interface.rows import Delivery, Queue
 
 NOT_REACHED = "not reached: "
 """How the error of a try begins that never came to the target: it says nothing of the event."""
+
+
+Wants = Callable[[str, str], bool]
+"""Whether an event is wanted, by its type and its device."""
 
 
 class Outbox(Protocol):
@@ -32,8 +36,12 @@ class Outbox(Protocol):
         """
         ...
 
-    def take_in(self, target: str, types: AbstractSet[str]) -> int:
-        """Queue what happened since the last time and is of these *types*; returns how much."""
+    def take_in(self, target: str, choose: Callable[[], Wants]) -> int:
+        """Queue what happened since the last time and is wanted; returns how much.
+
+        Args:
+            choose: asked where something happened, before anything is changed; may read from the store.
+        """
         ...
 
     def next(self, target: str) -> Delivery | None:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ingest_server.core.events import Event
-from ingest_server.storage.interface import NOT_REACHED, Delivery, Outbox, Queue
+from ingest_server.storage.interface import NOT_REACHED, Delivery, Outbox, Queue, Wants
 from ingest_server.storage.memory.tables import Tables, Target
 
 if TYPE_CHECKING:
@@ -47,16 +47,17 @@ class MemoryOutbox(Outbox):
 
         return self._change(change)
 
-    def take_in(self, target: str, types: AbstractSet[str]) -> int:
+    def take_in(self, target: str, choose: Callable[[], Wants]) -> int:
         known = self._state.tables.targets.get(target)
         if known is None or known.taken_in == self._state.tables.last_seq:
             return 0
+        wants = choose()
 
         def change(tables: Tables) -> int:
             news: list[Event] = [
                 event for seq, (event, _) in tables.events.items() if seq > known.taken_in
             ]
-            wanted = [event for event in news if event.type in types]
+            wanted = [event for event in news if wants(event.type, event.device)]
             for event in wanted:
                 new = Delivery(target, event, "pending", 0, 0.0, None)
                 tables.deliveries.setdefault((target, event.seq), new)

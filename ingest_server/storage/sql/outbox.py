@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Any
 
 from ingest_server.core.events import Event
-from ingest_server.storage.interface import NOT_REACHED, Delivery, Outbox, Queue
+from ingest_server.storage.interface import NOT_REACHED, Delivery, Outbox, Queue, Wants
 from ingest_server.storage.sql.state import SqlState
 from ingest_server.storage.sql.writes import SqlTransaction
 
@@ -58,13 +59,14 @@ class SqlOutbox(Outbox):
 
         return self._state.run(job)
 
-    def take_in(self, target: str, types: AbstractSet[str]) -> int:
+    def take_in(self, target: str, choose: Callable[[], Wants]) -> int:
         if not self._state.rows(_NEWS + " LIMIT 1", target):
             return 0  # asked each second: no transaction for nothing
+        wants = choose()
 
         def job(transaction: SqlTransaction) -> int:
             rows = transaction.rows(_NEWS + f" LIMIT {TAKEN_AT_ONCE}", target)
-            wanted = [(seq, subject) for seq, kind, subject in rows if kind in types]
+            wanted = [(seq, subject) for seq, kind, subject, device in rows if wants(kind, device)]
             for seq, subject in wanted:
                 transaction.write(
                     "INSERT INTO deliveries (target, seq, subject, state, tries, next_try_s) "
@@ -193,7 +195,7 @@ class SqlOutbox(Outbox):
 
 
 _NEWS = (
-    "SELECT e.seq, e.type, e.subject FROM events e "
+    "SELECT e.seq, e.type, e.subject, e.device FROM events e "
     "WHERE e.seq > (SELECT taken_in FROM targets WHERE name = ?) ORDER BY e.seq"
 )
 _SETTLE = (

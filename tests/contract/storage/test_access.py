@@ -7,6 +7,7 @@ import pytest
 from ingest_server.core import events
 from ingest_server.core.errors import StateFailed
 from ingest_server.storage.interface import Claimed, ClaimRecord, TokenRecord
+from tests.support.events import of_types
 from tests.support.state_rows import TOKEN
 
 CLAIM = ClaimRecord("c1", "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z", 2, 0, None)
@@ -89,7 +90,7 @@ class TestAccess:
         assert state.access.find_claim(b"hash") == replace(CLAIM, used=2)
         assert state.access.find_claim(b"other") is None
         assert state.access.token("token-one").device == "one"
-        state.outbox.take_in("ops", events.TYPES)
+        state.outbox.take_in("ops", of_types(events.TYPES))
         told = [one.event for one in state.outbox.listing()]
         assert [(one.type, one.device) for one in told] == [
             (events.CLAIMED, "one"), (events.CLAIMED, "two")

@@ -4,6 +4,7 @@ from ingest_server.core import events
 from ingest_server.core.record import State
 from ingest_server.storage.interface import NOT_REACHED, Queue
 from ingest_server.storage.interface.keeping import KEPT_EVENTS, WAITING_EVENTS
+from tests.support.events import of_types
 from tests.support.state_rows import RECORD, insert, published, record, tell_of_corruption
 
 
@@ -12,7 +13,7 @@ class TestEvents:
 
     def told(self, state, target="ops") -> list[str]:
         """Take everything in and deliver it; returns the types."""
-        state.outbox.take_in(target, events.TYPES)
+        state.outbox.take_in(target, of_types(events.TYPES))
         found = []
         while delivery := state.outbox.next(target):
             found.append(delivery.event.type)
@@ -41,9 +42,9 @@ class TestEvents:
     def test_an_event_carries_its_upload(self, state):
         state.outbox.register("ops")
         insert(state, RECORD)
-        assert state.outbox.take_in("ops", self.TYPES) == 1
-        assert state.outbox.take_in("ops", self.TYPES) == 0
-        assert state.outbox.take_in("nobody", self.TYPES) == 0
+        assert state.outbox.take_in("ops", of_types(self.TYPES)) == 1
+        assert state.outbox.take_in("ops", of_types(self.TYPES)) == 0
+        assert state.outbox.take_in("nobody", of_types(self.TYPES)) == 0
 
         [one] = state.outbox.listing()
 
@@ -58,7 +59,7 @@ class TestEvents:
         insert(state, record(1))
         state.run(lambda rows: rows.save(record(1, state=State.ABORTED)))
         insert(state, record(2))
-        state.outbox.take_in("ops", events.TYPES)
+        state.outbox.take_in("ops", of_types(events.TYPES))
 
         first = state.outbox.next("ops")
         state.outbox.later(first, 50.0, "busy")
@@ -74,7 +75,7 @@ class TestEvents:
             state.outbox.register(target)
         insert(state, record(1), record(2))
         for target in ("ops", "others"):
-            state.outbox.take_in(target, events.TYPES)
+            state.outbox.take_in(target, of_types(events.TYPES))
         missed = state.outbox.next("ops")
         state.outbox.later(missed, 50.0, f"{NOT_REACHED}nobody listens")
         state.outbox.later(state.outbox.next("ops"), 60.0, "it answered 500")
@@ -92,7 +93,7 @@ class TestEvents:
         insert(state, record(1), record(2))
         state.run(lambda rows: rows.save(record(1, state=State.ABORTED)))
         state.run(lambda rows: rows.save(record(2, state=State.ABORTED)))
-        state.outbox.take_in("ops", events.TYPES)
+        state.outbox.take_in("ops", of_types(events.TYPES))
 
         def due(now_s=0.0, limit=9):
             found = state.outbox.due("ops", now_s, limit)
@@ -114,7 +115,7 @@ class TestEvents:
     def test_what_was_given_up_is_told_again_when_somebody_says_so(self, state):
         state.outbox.register("ops")
         insert(state, record(1), record(2))
-        state.outbox.take_in("ops", events.TYPES)
+        state.outbox.take_in("ops", of_types(events.TYPES))
         for _ in range(2):
             state.outbox.give_up(state.outbox.next("ops"), "down")
         assert state.outbox.next("ops") is None
@@ -144,7 +145,7 @@ class TestEvents:
             state.outbox.register(target)
         insert(state, record(1))
         for target in ("ops", "gone"):
-            state.outbox.take_in(target, events.TYPES)
+            state.outbox.take_in(target, of_types(events.TYPES))
 
         assert state.outbox.keep_only({"ops"}) == {"gone": 1}
 
@@ -183,12 +184,12 @@ class TestEvents:
     def test_old_events_are_forgotten_but_for_what_waits_and_how_the_disk_is(self, state):
         state.outbox.register("ops")
         insert(state, record(1))
-        state.outbox.take_in("ops", {events.CREATED})
+        state.outbox.take_in("ops", of_types({events.CREATED}))
         insert(state, record(2))
         for kind in (events.STORAGE_LOW, events.STORAGE_RECOVERED):
             state.run(lambda rows, kind=kind: rows.tell_of_server(kind, {}))
         state.run(lambda rows: rows.set_uptime(100.0))
-        state.outbox.take_in("ops", set())
+        state.outbox.take_in("ops", of_types(set()))
         insert(state, record(3))
 
         state.run(lambda rows: rows.forget_events(50.0))
@@ -196,7 +197,7 @@ class TestEvents:
         assert state.last_of({events.STORAGE_LOW}) is None
         assert state.last_of(events.STORAGE) == events.STORAGE_RECOVERED
         assert state.last_of({events.CREATED}, subject=record(2).id) is None
-        state.outbox.take_in("ops", events.TYPES)
+        state.outbox.take_in("ops", of_types(events.TYPES))
         subjects = {one.event.subject for one in state.outbox.listing()}
         assert subjects == {record(1).id, record(3).id}
 
@@ -204,10 +205,10 @@ class TestEvents:
         state.outbox.register("ops")
         insert(state, record(1))
         state.outbox.register("later")
-        state.outbox.take_in("later", set())
+        state.outbox.take_in("later", of_types(set()))
         state.run(lambda rows: rows.set_uptime(100.0))
 
         assert state.run(lambda rows: rows.forget_events(200.0)) == 0
-        state.outbox.take_in("ops", events.TYPES)
+        state.outbox.take_in("ops", of_types(events.TYPES))
 
         assert [one.event.subject for one in state.outbox.listing()] == [record(1).id]

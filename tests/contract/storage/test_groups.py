@@ -7,6 +7,7 @@ import pytest
 from ingest_server.core.events import GROUP_COMPLETED
 from ingest_server.storage.interface import GroupRecord
 from ingest_server.storage.interface import groups as interface
+from tests.support.events import of_types
 from upload_protocol.digests import Digest
 from upload_protocol.groups import GroupMember
 
@@ -72,7 +73,7 @@ def test_a_group_is_complete_once_and_told_of_once(listened_to):
 
     kept = found(listened_to, group())
     assert (kept.state, kept.revision, kept.manifest) == ("complete", 1, "cam-1/x.group.json")
-    listened_to.outbox.take_in("hook", {GROUP_COMPLETED})
+    listened_to.outbox.take_in("hook", of_types({GROUP_COMPLETED}))
     assert events(listened_to) == [GROUP_COMPLETED]
 
 

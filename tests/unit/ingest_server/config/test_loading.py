@@ -9,6 +9,7 @@ import pytest
 from edge_host.errors import ConfigError
 from ingest_server.assembly.settings import media_origin, needs_restart, notice_rules
 from ingest_server.config import ENV_PREFIX, ServerConfig, load
+from ingest_server.core.choosing import DeviceChoice
 from ingest_server.fleet.notice_rules import NoticeRule
 
 EXAMPLE = Path(__file__).parents[4] / "server.example.toml"
@@ -380,8 +381,8 @@ def test_notices_are_taken_over_by_a_restart_alone(toml):
     new = load(path, environ={})
 
     assert notice_rules(new) == (
-        NoticeRule(group="survey", pending_s=1800),
-        NoticeRule(devices="*", tells_failed=False),
+        NoticeRule(chosen=DeviceChoice(group="survey"), pending_s=1800),
+        NoticeRule(chosen=DeviceChoice("*"), tells_failed=False),
     )
     assert needs_restart(ServerConfig(), new) == ["[[notify]]"]
 

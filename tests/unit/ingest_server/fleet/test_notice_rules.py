@@ -2,6 +2,7 @@
 
 import pytest
 
+from ingest_server.core.choosing import DeviceChoice
 from ingest_server.fleet.figures import figures
 from ingest_server.fleet.notice_rules import NoticeRule, NoticeRules
 from ingest_server.fleet.settings import FleetSettings
@@ -28,8 +29,8 @@ def told(fleet):
 
 def test_a_rule_says_after_how_long_a_device_is_silent(ruled):
     fleet = ruled(
-        NoticeRule(devices="drone-*", silent_s=0),
-        NoticeRule(devices="gate-1|gate-2", silent_s=HOUR_S),
+        NoticeRule(chosen=DeviceChoice("drone-*"), silent_s=0),
+        NoticeRule(chosen=DeviceChoice("gate-1|gate-2"), silent_s=HOUR_S),
     )
     for device in ("drone-1", "gate-2", "gate-3"):
         fleet.report(device)
@@ -43,7 +44,7 @@ def test_a_rule_says_after_how_long_a_device_is_silent(ruled):
 
 
 def test_a_rule_says_how_long_a_recording_may_wait_and_the_list_says_the_same(ruled):
-    fleet = ruled(NoticeRule(devices="gate-1", pending_s=HOUR_S))
+    fleet = ruled(NoticeRule(chosen=DeviceChoice("gate-1"), pending_s=HOUR_S))
     for device in ("gate-1", "gate-2"):
         fleet.report(device, state=state(queue=WAITING))
 
@@ -53,7 +54,7 @@ def test_a_rule_says_how_long_a_recording_may_wait_and_the_list_says_the_same(ru
 
 
 def test_a_rule_says_whether_failures_are_told(ruled):
-    fleet = ruled(NoticeRule(devices="test-*", tells_failed=False))
+    fleet = ruled(NoticeRule(chosen=DeviceChoice("test-*"), tells_failed=False))
     for device in ("test-1", "gate-2"):
         fleet.report(device, state=state(queue=FAILED))
 
@@ -64,8 +65,8 @@ def test_a_rule_says_whether_failures_are_told(ruled):
 
 def test_the_first_rule_that_fits_counts_and_what_it_leaves_out_is_as_of_all(ruled):
     fleet = ruled(
-        NoticeRule(devices="gate-1", tells_failed=True),
-        NoticeRule(devices="*", silent_s=HOUR_S, tells_failed=False),
+        NoticeRule(chosen=DeviceChoice("gate-1"), tells_failed=True),
+        NoticeRule(chosen=DeviceChoice("*"), silent_s=HOUR_S, tells_failed=False),
     )
     for device in ("gate-1", "gate-2"):
         fleet.report(device, state=state(queue=FAILED))
@@ -76,7 +77,7 @@ def test_the_first_rule_that_fits_counts_and_what_it_leaves_out_is_as_of_all(rul
 
 
 def test_a_group_is_that_of_the_token_and_is_read_again(ruled):
-    fleet = ruled(NoticeRule(group="survey", silent_s=HOUR_S))
+    fleet = ruled(NoticeRule(chosen=DeviceChoice(group="survey"), silent_s=HOUR_S))
     fleet.groups = {"gate-1": ["survey"], "gate-2": ["other"]}
     for device in ("gate-1", "gate-2", "gate-3"):
         fleet.report(device)
@@ -96,7 +97,7 @@ def test_while_no_group_could_be_read_nobody_is_told_by_a_rule_that_may_not_be_t
     fleet = make_fleet(
         MemoryFleet(),
         FleetSettings(silent_s=HOUR_S),
-        rules=(NoticeRule(group="drones", silent_s=0),),
+        rules=(NoticeRule(chosen=DeviceChoice(group="drones"), silent_s=0),),
     )
     fleet.groups = None
     for device in ("drone-1", "gate-1"):
@@ -114,7 +115,7 @@ def test_while_no_group_could_be_read_nobody_is_told_by_a_rule_that_may_not_be_t
 
 
 def test_nothing_is_kept_of_a_device_that_was_forgotten():
-    rules = NoticeRules(FleetSettings(), (NoticeRule(devices="a", silent_s=1.0),))
+    rules = NoticeRules(FleetSettings(), (NoticeRule(chosen=DeviceChoice("a"), silent_s=1.0),))
     asked = rules.of("a")
     assert asked.silent_s == 1.0
     assert rules.of("a") is asked
@@ -125,14 +126,14 @@ def test_nothing_is_kept_of_a_device_that_was_forgotten():
 
 
 def test_what_was_found_while_the_groups_were_read_anew_is_not_kept():
-    class Meanwhile(NoticeRule):
+    class Meanwhile(DeviceChoice):
         def fits(self, device, groups):
             now.clear()
             rules.refresh()
             return super().fits(device, groups)
 
     now = {"a": {"drones"}}
-    rule = Meanwhile(group="drones", silent_s=1.0)
+    rule = NoticeRule(chosen=Meanwhile(group="drones"), silent_s=1.0)
     rules = NoticeRules(FleetSettings(silent_s=2.0), (rule,), lambda: dict(now))
     rules.refresh()
     assert rules.of("a").silent_s == 1.0

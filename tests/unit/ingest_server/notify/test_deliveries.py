@@ -3,6 +3,7 @@
 import pytest
 
 from ingest_server.core import events
+from ingest_server.core.choosing import Wanted
 from ingest_server.core.events import Event
 from ingest_server.notify import deliveries
 from ingest_server.notify.deliveries import Deliveries, DeliveryWorker, Outcome, Told
@@ -29,7 +30,7 @@ class Desk:
 
 class Fake:
     name = "fake"
-    types = events.TYPES
+    wanted = (Wanted(events.TYPES),)
 
     def __init__(self, *outcomes: Outcome) -> None:
         self.outcomes = list(outcomes)

@@ -5,6 +5,7 @@ from typing import Any
 
 from edge_host.clock import SystemClock
 from ingest_server.core import events
+from ingest_server.core.choosing import Wanted
 from ingest_server.core.uptime import Uptime
 from ingest_server.notify.deliveries import Deliveries, DeliveryWorker, Outcome, Told
 from ingest_server.storage.memory.state import MemoryState
@@ -16,7 +17,7 @@ COUNT = 40
 
 class Target:
     name = "target"
-    types = events.TYPES
+    wanted = (Wanted(events.TYPES),)
 
     def __init__(self, told):
         self._told = told

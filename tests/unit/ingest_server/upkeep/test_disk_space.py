@@ -8,6 +8,7 @@ from ingest_server.core import events
 from ingest_server.core.events import Event
 from ingest_server.upkeep.disk_space import is_low
 from tests.support.core_site import CoreSite
+from tests.support.events import of_types
 
 HUGE = 1 << 60
 """A floor that no disk reaches."""
@@ -27,7 +28,7 @@ def look(site, floor) -> bool:
 
 def told(site) -> list[Event]:
     outbox = site.state.outbox
-    outbox.take_in("ops", events.STORAGE)
+    outbox.take_in("ops", of_types(events.STORAGE))
     return [one.event for one in outbox.listing()]
 
 

@@ -11,6 +11,7 @@ from ingest_server.core import events
 from ingest_server.storage.interface import Level
 from ingest_server.upkeep.housekeeper import LOG_CUT_BYTES
 from ingest_server.upkeep.resources import LOG_BYTES, Resource, Resources, usual
+from tests.support.events import of_types
 from tests.support.present import present
 
 READER = """
@@ -34,7 +35,7 @@ def reader(site):
 
 
 def told(site) -> list[tuple[str, str, dict[str, Any]]]:
-    site.state.outbox.take_in("ops", events.RESOURCE)
+    site.state.outbox.take_in("ops", of_types(events.RESOURCE))
     found = [one.event for one in site.state.outbox.listing()]
     return [(one.type, one.subject, one.data) for one in found]
 
