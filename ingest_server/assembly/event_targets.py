@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from edge_host.clock import Clock
+from ingest_server.assembly.fleet import Fleet
 from ingest_server.auth.authentication import groups_by_device
 from ingest_server.base.lead import Lead
 from ingest_server.base.observer import Observer
@@ -64,8 +65,9 @@ def deliveries_of(
     *,
     observer: Observer,
     lead: Lead,
+    fleet: Fleet,
 ) -> Deliveries:
-    """Return the workers for every webhook and hook; nothing runs yet.
+    """Return the workers for every webhook and hook, and for a broker; nothing runs yet.
 
     Raises:
         SettingError: a hook cannot be loaded, or a webhook's secret or authority cannot be read.
@@ -85,6 +87,7 @@ def deliveries_of(
         webhook = Webhook(settings, clock)
         targets.append(webhook)
         rests[webhook.name] = webhook.rest
+    targets += fleet.targets
     outbox = state.outbox
     draw = secrets.SystemRandom().random
     workers = [
@@ -100,4 +103,6 @@ def deliveries_of(
         )
         for target in targets
     ]
+    if fleet.broker is not None:
+        [fleet.broker.on_open] = [one.is_back for one in workers if one.target in fleet.targets]
     return Deliveries(outbox, workers, lead)

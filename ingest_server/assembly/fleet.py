@@ -17,6 +17,7 @@ from ingest_server.base.lead import SOLE, Lead
 from ingest_server.core.errors import Refused, ServerError, StateError
 from ingest_server.core.uptime import Uptime
 from ingest_server.fleet import operator_routes
+from ingest_server.fleet.broker_notices import BrokerNotices
 from ingest_server.fleet.device_routes import HoldsReports, Reports
 from ingest_server.fleet.intake import Intake
 from ingest_server.fleet.mqtt_messages import Messages
@@ -25,8 +26,10 @@ from ingest_server.fleet.notices import Notices
 from ingest_server.fleet.operations import Operations
 from ingest_server.fleet.service import FleetService
 from ingest_server.fleet.settings import BrokerSettings, FleetSettings
+from ingest_server.fleet.told import Told
 from ingest_server.fleet.uploaders import compare_one
 from ingest_server.fleet.worker import FleetWorker
+from ingest_server.notify.deliveries import Target
 from ingest_server.storage.interface import UNBOUNDED, Blobs, FleetStore, StateStore
 from ingest_server.storage.memory.fleet import MemoryFleet
 from ingest_server.storage.sqlite.fleet import SqliteFleet
@@ -83,16 +86,22 @@ class Fleet:
             lead=lead,
         )
         self.operations = Operations(self.service)
-        self.broker = (
-            None if broker is None or speak is None else _broker(speak, broker, self.service, lead)
-        )
-        notices = Notices(self.service, lambda *told: self._tell(state, *told))
+        self.broker, self.targets = None, list[Target]()
+        """Who hears at a broker what people are told."""
+        if broker is not None and speak is not None:
+            messages = Messages(self.service, Intake(self.service), broker.topic_prefix)
+            self.broker = speak(broker, self.service, messages, lead)
+            self.targets = [BrokerNotices(broker.url, self.broker, messages)]
+        notices = Notices(self.service, lambda *told: _tell(state, *told))
+        told = Told(self.service, state.outbox.of_events, state.outbox.disabled)
         often: tuple[Callable[[], None], ...] = (
             lambda: compare_one(self.service, state.completed),
         )
         if self.broker is not None:
             often = (*often, self.broker.step)
-        self.worker = FleetWorker(self.service, state.devices, (notices.look,), often, lead)
+        self.worker = FleetWorker(
+            self.service, state.devices, (notices.look,), often, read=told.read, lead=lead
+        )
 
     def add_routes(self, app: falcon.App[falcon.Request, falcon.Response]) -> None:
         app.add_route(REPORT_PATH, Reports(Intake(self.service)))
@@ -111,11 +120,6 @@ class Fleet:
         if self.broker is not None:
             self.broker.stop()
         self._store.close()
-
-    def _tell(self, state: StateStore, kind: str, device: str, data: Mapping[str, Any]) -> None:
-        state.run(lambda transaction: transaction.tell_of_device(kind, device, dict(data)))
-        if self.broker is not None:
-            self.broker.note(kind, device, data)
 
 
 def _opened(data_dir: Path | None) -> FleetStore:
@@ -143,10 +147,8 @@ def _speaker() -> type[FleetBroker]:
     return FleetBroker
 
 
-def _broker(
-    speak: type[FleetBroker], settings: BrokerSettings, fleet: FleetService, lead: Lead
-) -> FleetBroker:
-    return speak(settings, fleet, Messages(fleet, Intake(fleet), settings.topic_prefix), lead)
+def _tell(state: StateStore, kind: str, device: str, data: Mapping[str, Any]) -> str:
+    return state.run(lambda transaction: transaction.tell_of_device(kind, device, dict(data)))
 
 
 def _free_bytes(blobs: Blobs) -> int | None:

@@ -59,6 +59,7 @@ class Parts:
             self._open_store(undo)
             self._make_fleet()
             undo.callback(self.fleet.stop)
+            self._make_who_is_told()
             self._make_what_receives()
             self._make_what_keeps()
             self._make_what_answers()
@@ -85,10 +86,8 @@ class Parts:
         is_one_of_many = self.state.is_shared and config.storage.blobs is not None
         self.leadership = Leadership(self.state, clock.now_s) if is_one_of_many else None
         self._lead = self.leadership or SOLE
+        self._observer = observer
         uptime = Uptime(clock.now_s, self.state.uptime_s())
-        self.deliveries = deliveries_of(
-            config, self.state, clock, uptime, observer=observer, lead=self._lead
-        )
         self.store = UploadStore.open(
             self.state, self._blobs, clock, observer=observer, uptime=uptime
         )
@@ -108,6 +107,17 @@ class Parts:
             broker=broker_settings(config),
             lead=self._lead,
             uptime=self.store.uptime,
+        )
+
+    def _make_who_is_told(self) -> None:
+        self.deliveries = deliveries_of(
+            self._config,
+            self.state,
+            self._clock,
+            self.store.uptime,
+            observer=self._observer,
+            lead=self._lead,
+            fleet=self.fleet,
         )
 
     def _make_what_receives(self) -> None:

@@ -57,6 +57,7 @@ class Board:
         """Those that changed last are last."""
         self._gone: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._gone_before = 0
+        self._notices: Mapping[str, Any] = {"devices": 0, "undelivered": []}
 
     @property
     def cursor(self) -> str:
@@ -98,6 +99,13 @@ class Board:
             while len(self._gone) > MOST_GONE:
                 self._gone_before = self._gone.popitem(last=False)[1][0]
 
+    def show_notices(self, notices: Mapping[str, Any]) -> None:
+        """Show what people were told of all devices."""
+        with self._lock:
+            if notices != self._notices:
+                self._notices = notices
+                self._version += 1
+
     def row(self, device: str) -> bytes | None:
         line = self._lines.get(device)
         return None if line is None else line.row
@@ -130,6 +138,7 @@ class Board:
                 "is_whole": seen is None,
                 "tiles": self._tiles(now_s, free_bytes()),
                 "gone": gone,
+                "notices": self._notices,
                 **self._stuck(),
             }
         start = json.dumps(head, separators=(",", ":")).encode("ascii")

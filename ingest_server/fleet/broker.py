@@ -15,8 +15,7 @@ import random
 import ssl
 import threading
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import structlog
@@ -34,8 +33,6 @@ log = structlog.get_logger()
 
 LONGEST_WAIT_S = 120.0
 """Between two attempts to reach the broker."""
-MOST_NOTICES = 1000
-"""That wait for a broker, at most: the oldest are left out."""
 MOST_REFUSALS = 1000
 """That are said in one session."""
 MOST_HELD = 1000
@@ -52,12 +49,14 @@ PAUSE_S = 0.00025
 
 
 class FleetBroker:
-    """Begins with `start`, in a thread of its own; `step` is called by the fleet's worker, `note` by anyone."""
+    """Begins with `start`, in a thread of its own; `step` is called by the fleet's worker."""
 
     def __init__(
         self, settings: BrokerSettings, fleet: FleetService, messages: Messages, lead: Lead = SOLE
     ) -> None:
         self._lead = lead
+        self.on_open: Callable[[], None] = lambda: None
+        """Called when the broker is there again; must not wait."""
         url = urlsplit(settings.url)
         self._settings = settings
         self._is_tls = url.scheme == "mqtts"
@@ -67,7 +66,6 @@ class FleetBroker:
         self._messages = messages
         self._waiting: deque[Saying] = deque()
         """What is wanted of devices, of all of them when a session begins; empty without one."""
-        self._notices: deque[Saying] = deque(maxlen=MOST_NOTICES)
         self._held: deque[tuple[Session, Received]] = deque()
         """Waits for the database; in this order."""
         self._summary = b""
@@ -103,12 +101,13 @@ class FleetBroker:
 
     @property
     def is_connected(self) -> bool:
-        session = self._session
-        return session is not None and session.is_open
+        return self.open_session is not None
 
-    def note(self, kind: str, device: str, data: Mapping[str, Any]) -> None:
-        """Say what people are told of a device."""
-        self._notices.append(self._messages.notice(kind, device, data))
+    @property
+    def open_session(self) -> Session | None:
+        """Return the session, if the broker is there."""
+        session = self._session
+        return session if session is not None and session.is_open else None
 
     def step(self) -> None:
         """Take what had to wait, and say what is to be said, if a broker is there."""
@@ -123,9 +122,8 @@ class FleetBroker:
         if session is not self._introduced:
             self._introduced = session
             self._introduce(session)
-        for sayings in (self._waiting, self._notices):
-            while sayings and session.has_room:
-                session.publish(sayings.popleft())
+        while self._waiting and session.has_room:
+            session.publish(self._waiting.popleft())
         tiles, stuck = self._fleet.board.counts(self._fleet.clock.now_s())
         summary = self._messages.summary(tiles, stuck)
         if session.has_room and summary.payload != self._summary:
@@ -262,6 +260,7 @@ class FleetBroker:
             failures=self._failures,
         )
         self._refused.clear()
+        self.on_open()
 
     def heard(self, message: Received) -> None:
         """Take a message, and acknowledge it once nothing of it can be lost."""

@@ -73,6 +73,8 @@ class Member:
     info_s: float = 0.0
     shown: float | None = None
     """The availability that its row shows."""
+    told: tuple[str, ...] = ()
+    """What people were told of it and still holds."""
     stuck: Stuck | None = None
     """As its row shows it."""
     reports: TokenBucket = field(default_factory=lambda: TokenBucket(30, 1.0))
@@ -115,6 +117,7 @@ class Member:
             next_by=self.next_by,
             availability=self.shown,
             is_stuck=self.stuck is not None,
+            notices=self.told,
         )
 
     def sampled(self, at_s: int, now_s: float) -> list[Samples]:

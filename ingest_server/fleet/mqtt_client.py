@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 import paho.mqtt.client as paho
@@ -54,6 +55,12 @@ class Received:
     qos: int
 
 
+@dataclass(frozen=True, slots=True)
+class _OnTheWay:
+    topic: str
+    answers: SimpleQueue[Any] | None = None
+
+
 class Listener(Protocol):
     """What is told in the session's thread; must not raise."""
 
@@ -89,7 +96,7 @@ class Session:
         self._is_answered = False
         self._end = Ended()
         self._lock = threading.Lock()
-        self._on_the_way: dict[int, str] = {}
+        self._on_the_way: dict[int, _OnTheWay] = {}
         self._early: dict[int, Any] = {}
         """What the broker said to a message whose id we were not told yet."""
         self._client = self._made(will)
@@ -110,8 +117,13 @@ class Session:
             self._client.let_go()
         return self._end
 
-    def publish(self, saying: Saying) -> None:
-        """Say it, if the session lives for so long."""
+    def publish(self, saying: Saying, answers: SimpleQueue[Any] | None = None) -> None:
+        """Say it, if the session lives for so long.
+
+        Args:
+            answers: is given what the broker answers.
+        """
+        one = _OnTheWay(saying.topic, answers)
         more = None
         if self.is_v5 and saying.expires_s is not None:
             more = properties(PacketTypes.PUBLISH, MessageExpiryInterval=saying.expires_s)
@@ -119,9 +131,9 @@ class Session:
         with self._lock:
             reason = self._early.pop(info.mid, None)
             if reason is None:
-                self._on_the_way[info.mid] = saying.topic
+                self._on_the_way[info.mid] = one
         if reason is not None:
-            self._answered(saying.topic, reason)
+            self._answered(one, reason)
 
     @property
     def has_room(self) -> bool:
@@ -201,21 +213,23 @@ class Session:
     ) -> None:
         # paho holds a lock that its `publish` takes, too: nothing of it is called with ours held.
         with self._lock:
-            topic = self._on_the_way.pop(mid, None)
-            if topic is None:
+            one = self._on_the_way.pop(mid, None)
+            if one is None:
                 self._early[mid] = reason
-        if topic is not None:
-            self._answered(topic, reason)
+        if one is not None:
+            self._answered(one, reason)
 
-    def _answered(self, topic: str, reason: Any) -> None:
+    def _answered(self, one: _OnTheWay, reason: Any) -> None:
         if reason.is_failure:
-            self._listener.refused(topic, str(reason))
+            self._listener.refused(one.topic, str(reason))
+        if one.answers is not None:
+            one.answers.put(reason)
 
     def _subscribed(
         self, _client: object, _data: object, _mid: int, reasons: Any, _properties: object
     ) -> None:
         for topic, reason in zip(self._topics, reasons, strict=False):
-            self._answered(topic, reason)
+            self._answered(_OnTheWay(topic), reason)
 
     def _heard(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
         self._listener.heard(

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from ingest_server.core.errors import Refused
+from ingest_server.core.events import Event
 from ingest_server.fleet import home_assistant
 from ingest_server.fleet.commands import document
 from ingest_server.fleet.inflow import SAY_AGAIN_S, TokenBucket
@@ -242,8 +243,16 @@ class Messages:
     def status(self, status: str) -> Saying:
         return Saying(self.own("status"), _json({"v": 1, "status": status}), is_retained=True)
 
-    def notice(self, kind: str, device: str, data: Mapping[str, Any]) -> Saying:
-        said = {"v": 1, "type": kind, "device": device, "detail": text(data.get("detail"), 1000)}
+    def notice(self, event: Event) -> Saying:
+        """Return what people are told of a device; it may come twice, with the same id."""
+        said = {
+            "v": 1,
+            "id": event.id,
+            "type": event.type,
+            "time": event.time,
+            "device": event.device,
+            "detail": text(event.data.get("detail"), 1000),
+        }
         return Saying(self.own("notice"), _json(said))
 
     def summary(self, tiles: Mapping[str, Any], stuck: int) -> Saying:

@@ -8,22 +8,23 @@ makes nobody silent.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
+from edge_host.clock import rfc3339
 from ingest_server.core import events
 from ingest_server.fleet.members import Member
 from ingest_server.fleet.service import FleetService
 from ingest_server.fleet.stuck import counted, span
+from ingest_server.fleet.told import Noted
 
 log = structlog.get_logger()
 
-Tell = Callable[[str, str, Mapping[str, Any]], None]
-"""Given the type of an event, the device and the data; durable on return."""
+Tell = Callable[[str, str, Mapping[str, Any]], str]
+"""Given the type of an event, the device and the data; returns the event's id, durable on return."""
 
 SILENT, BEHIND, FAILING = "silent", "behind", "failing"
 
@@ -68,8 +69,8 @@ class Notices:
     def __init__(self, fleet: FleetService, tell: Tell) -> None:
         self._fleet = fleet
         self._tell = tell
-        self._told: dict[str, int] | None = None
-        """How much was told, by key; None: not read yet."""
+        self._told: dict[str, Noted] | None = None
+        """By key; None: not read yet."""
 
     def look(self) -> None:
         """Tell what has begun and what has ended since the last time.
@@ -88,19 +89,20 @@ class Notices:
                 one.key: one for each in self._fleet.members.values() for one in self._of(each)
             }
         for key, one in found.items():
-            if one.measure > told.get(key, 0):
+            before = told[key].measure if key in told else 0
+            if one.measure > before:
                 self._begin(one)
-            elif one.measure < told[key]:
-                self._note(key, one.measure)
+            elif one.measure < before:
+                self._note(key, replace(self._known()[key], measure=one.measure))
         for key in [key for key in told if key not in found]:
             kind, _, device = key.partition(" ")
             self._end(kind, members.get(device))
             self._note(key, None)
 
-    def _known(self) -> dict[str, int]:
+    def _known(self) -> dict[str, Noted]:
         if self._told is None:
             notices = self._fleet.store.notices()
-            self._told = {key: _measure(body) for key, body in notices.items()}
+            self._told = {key: Noted.from_json(body) for key, body in notices.items()}
         return self._told
 
     def _of(self, member: Member) -> Iterator[Finding]:
@@ -124,10 +126,11 @@ class Notices:
             )
 
     def _begin(self, one: Finding) -> None:
-        self._tell(BEGINS[one.kind], one.device, {"device": one.device, **one.data})
+        event = self._tell(BEGINS[one.kind], one.device, {"device": one.device, **one.data})
         detail = one.data["detail"]
         log.warning("device.trouble_began", kind=one.kind, device_id=one.device, error=detail)
-        self._note(one.key, one.measure)
+        at = rfc3339(self._fleet.clock.now_utc())
+        self._note(one.key, Noted(one.measure, at, detail, event))
 
     def _end(self, kind: str, member: Member | None) -> None:
         if member is None or kind not in ENDS:
@@ -142,18 +145,10 @@ class Notices:
             return (self._fleet.silent_s(member) or 0) > JUST_HEARD_S
         return kind == FAILING and member.standing.failed > 0
 
-    def _note(self, key: str, measure: int | None) -> None:
-        body = None if measure is None else json.dumps({"measure": measure}).encode("ascii")
-        self._fleet.store.put_notice(key, body)
+    def _note(self, key: str, noted: Noted | None) -> None:
+        self._fleet.store.put_notice(key, None if noted is None else noted.to_json())
         told = self._known()
-        if measure is None:
+        if noted is None:
             told.pop(key, None)
         else:
-            told[key] = measure
-
-
-def _measure(body: bytes) -> int:
-    try:
-        return int(json.loads(body)["measure"])
-    except (ValueError, KeyError, TypeError):
-        return 1
+            told[key] = noted

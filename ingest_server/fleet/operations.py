@@ -57,6 +57,7 @@ class Operations:
                 "desired": member.desired,
                 "can": list(member.build.commands),
                 "settings": list(member.build.settings),
+                "notices": list(self.fleet.told.get(device, ())),
                 "notify": self.fleet.rules.of(device).told(),
             }
         rest["events"] = self.past.events(device, after=None, limit=EVENTS_SHOWN)["events"][::-1]

@@ -5,7 +5,7 @@ Every value is bounded, so a row is at most some 2 KiB whatever the device said.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,6 +119,7 @@ def row(
     next_by: str | None,
     availability: float | None,
     is_stuck: bool,
+    notices: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the row that goes out."""
     return {
@@ -143,6 +144,7 @@ def row(
         "problems": list(standing.problems),
         "version": version,
         "availability_7d": availability,
+        "notices": list(notices),
         "trouble": trouble(presence, standing, is_stuck=is_stuck),
     }
 

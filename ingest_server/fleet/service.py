@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
@@ -88,6 +88,8 @@ class FleetService:
         self.on_desired: Callable[[Member], None] = lambda _member: None
         """Told of what is wanted of a device, for ways that reach it at once."""
         self.members: dict[str, Member] = {}
+        self.told: Mapping[str, Sequence[Mapping[str, Any]]] = {}
+        """What people were told of devices and still holds, as it was read last."""
         self.store_clock = StoreClock(store, clock.now_s)
         self.unwritten = Unwritten(store, self.store_clock)
         self.sharing = Sharing(self) if store.is_shared else None
@@ -294,6 +296,24 @@ class FleetService:
             told = {"device": member.device, "why": found.why, "since": since, "do": found.do}
         oldest_s = None if age_s is None else heard_s - age_s
         self.board.put(member.row(), oldest_s=oldest_s, stuck=told)
+
+    def show_told(
+        self, told: Mapping[str, Sequence[Mapping[str, Any]]], notices: Mapping[str, Any]
+    ) -> None:
+        """Show what people were told and still holds.
+
+        Args:
+            told: by device.
+            notices: of all devices.
+        """
+        with self.lock:
+            self.told = told
+            for member in self.members.values():
+                kinds = tuple(str(one["kind"]) for one in told.get(member.device, ()))
+                if kinds != member.told:
+                    member.told = kinds
+                    self.show(member)
+            self.board.show_notices(notices)
 
     def view(self, since: str | None) -> bytes:
         """Return what an operator's list shows of what changed since *since*."""

@@ -12,6 +12,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.fleet import uploaders
 from ingest_server.fleet.history import KEPT_RUNS
 from ingest_server.fleet.service import FleetService
+from ingest_server.fleet.told import READ_S
 from ingest_server.storage.interface import DeviceSummary
 
 log = structlog.get_logger()
@@ -35,6 +36,7 @@ class FleetWorker:
         known: who is known to the store of facts; read now and then.
         steps: what else is to be done every minute (notifications), by the leader alone.
         often: and every second (a broker, a comparison).
+        read: and what is read from the database for whoever looks.
         lead: of the servers that share the store.
     """
 
@@ -44,6 +46,8 @@ class FleetWorker:
         known: Callable[[], list[DeviceSummary]] = list,
         steps: tuple[Callable[[], None], ...] = (),
         often: tuple[Callable[[], None], ...] = (),
+        *,
+        read: Callable[[], None] = lambda: None,
         lead: Lead = SOLE,
     ) -> None:
         self._lead = lead
@@ -61,6 +65,7 @@ class FleetWorker:
             fleet.write: (now_s + WRITE_S, WRITE_S),
             fleet.note_minute: (now_s + MINUTE_S, MINUTE_S),
             self._thin_out: (now_s + THIN_OUT_S, THIN_OUT_S),
+            read: (now_s, READ_S),
             **dict.fromkeys(steps, (now_s + MINUTE_S, MINUTE_S)),
             **dict.fromkeys(often, (now_s + LOOK_S, LOOK_S)),
         }

@@ -127,12 +127,16 @@ class DeliveryWorker:
         self._uptime = uptime
         self._draw = draw
         self._observer = observer
+        self._is_back = threading.Event()
         self._may_have_missed = True
         """Whether something may wait for no other reason than that the target was away."""
 
     def step(self, is_stopping: Callable[[], bool] = lambda: False) -> float:
         """Tell some events; returns the seconds until there may be something to do."""
         name = self.target.name
+        if self._is_back.is_set():
+            self._is_back.clear()
+            self._outbox.reached(name)
         taken = self._outbox.take_in(name, self._choose)
         if name in self._outbox.disabled():
             self._rest()
@@ -153,6 +157,10 @@ class DeliveryWorker:
         by_group = any(one.chosen.group is not None for one in wanted)
         groups = self._groups() if by_group else {}
         return lambda kind, device: any(one.fits(kind, device, groups) for one in wanted)
+
+    def is_back(self) -> None:
+        """Try at once what waits only since the target was not reached; may be called by any thread."""
+        self._is_back.set()
 
     def begin(self) -> None:
         """Begin to tell, here or instead of another server."""

@@ -110,7 +110,18 @@ def _holds() -> Schema:
 
 def _view() -> Schema:
     return _object(
-        ("v", "cursor", "now", "is_whole", "tiles", "devices", "gone", "stuck", "stuck_in_all"),
+        (
+            "v",
+            "cursor",
+            "now",
+            "is_whole",
+            "tiles",
+            "devices",
+            "gone",
+            "notices",
+            "stuck",
+            "stuck_in_all",
+        ),
         v={"const": 1},
         cursor=_TEXT,
         now=_MOMENT,
@@ -118,6 +129,7 @@ def _view() -> Schema:
         tiles=_object(devices=_WHOLE, online=_WHOLE, late=_WHOLE, offline=_WHOLE),
         devices=_list(_object(("device", "presence"), device=_TEXT, presence=_presence())),
         gone=_list(_TEXT),
+        notices=_object(("devices", "undelivered"), devices=_WHOLE, undelivered=_list(_OBJECT)),
         stuck=_list(_object(("device", "why", "since", "do"), why=_TEXT, since=_MOMENT, do=_TEXT)),
         stuck_in_all=_WHOLE,
     )

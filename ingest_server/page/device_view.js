@@ -8,6 +8,7 @@ import { DeviceFiles } from './device_files.js'
 import { DeviceHolds } from './device_holds.js'
 import { DeviceNow } from './device_now.js'
 import { DeviceSettings } from './device_settings.js'
+import { DeviceTold } from './device_told.js'
 import { Plot } from './plot.js'
 import { bytes } from './text.js'
 import { PRESENCE, PRESENCE_MEANS, eventWord, reasonWord } from './words.js'
@@ -25,6 +26,7 @@ export default class DeviceView {
     this.files = new DeviceFiles(this.commands)
     this.settings = new DeviceSettings(argument, refresh)
     this.holds = new DeviceHolds(this.commands)
+    this.told = new DeviceTold()
     this.plot = new Plot()
     this.events = new Events()
     this.node = this.build()
@@ -40,7 +42,7 @@ export default class DeviceView {
     this.waiting = h('p', { class: 'loading' }, 'Asking the server…')
     this.body = h('div', { class: 'columns', hidden: true },
       h('div', { class: 'wide' }, this.now.node, this.arriving.node, section('Rate of the last 24 hours', this.plot.node), this.files.failed.node, this.files.pending.node, this.holds.node),
-      h('div', { class: 'narrow' }, this.commands.node, this.settings.node, this.now.facts, this.events.node))
+      h('div', { class: 'narrow' }, this.commands.node, this.settings.node, this.told.node, this.now.facts, this.events.node))
     return h('div', { class: 'device' },
       h('p', { class: 'back' }, h('a', { href: '#/' }, '‹ Fleet')),
       h('div', { class: 'title' }, h('h1', {}, named(this.device)), this.presence, h('span', { class: 'seen' }, 'last seen ', this.seen)),
@@ -85,6 +87,7 @@ export default class DeviceView {
     this.files.show(told)
     this.settings.show(told)
     this.holds.show(told)
+    this.told.show(told)
     this.events.show(told.events ?? [])
   }
 

@@ -21,7 +21,7 @@ const COLUMNS = [
   ['version', 'Version', 'version'],
 ]
 
-const FILTER_WORDS = { online: 'online', late: 'late', offline: 'offline', pending: 'with something pending', failed: 'with failures', oldest: 'with something pending, oldest first' }
+const FILTER_WORDS = { online: 'online', late: 'late', offline: 'offline', pending: 'with something pending', failed: 'with failures', oldest: 'with something pending, oldest first', told: 'of which people were told' }
 
 export class FleetTable {
   constructor({ onFilter }) {
@@ -192,7 +192,8 @@ class Row {
     setText(this.presence, PRESENCE[row.presence] ?? String(row.presence))
     attribute(this.cells.get('device'), 'title', PRESENCE_MEANS[row.presence] ?? null)
     this.showState(row)
-    this.problems.show((row.problems ?? []).filter((code) => !isSaidBy(row.blocked_by, code)))
+    const told = row.notices?.length ? ['people_told'] : []
+    this.problems.show([...(row.problems ?? []).filter((code) => !isSaidBy(row.blocked_by, code)), ...told])
     this.put('pending', row.pending_files ? bytes(row.pending_bytes) : row.pending_files === 0 ? '0' : UNKNOWN, row.pending_files ? counted(row.pending_files, 'file') : '')
     const oldest = oldestSince(row)
     setTime(this.oldest, oldest === null ? null : oldest / 1000, 'span')

@@ -99,14 +99,27 @@ class Glance {
     this.detail = h('p', {})
     this.list = h('ol', { class: 'stuck' })
     this.items = new Children(this.list, (one) => `${one.device}\n${one.why}`, stuckItem)
+    this.told = h('p', { class: 'told' })
     this.isLong = false
     this.more = h('button', { type: 'button', class: 'quiet', 'aria-expanded': 'false', on: { click: () => this.toggle() } })
-    this.node = h('section', { class: 'glance', 'aria-label': 'Is anything stuck?' }, h('span', { class: 'lamp' }), h('div', {}, this.sentence, this.detail, this.list, this.more))
+    this.node = h('section', { class: 'glance', 'aria-label': 'Is anything stuck?' }, h('span', { class: 'lamp' }), h('div', {}, this.sentence, this.detail, this.list, this.more, this.told))
   }
 
   toggle() {
     this.isLong = !this.isLong
     this.show(this.fleet)
+  }
+
+  /** What people were told, and who has not got it. */
+  showTold({ devices, undelivered }) {
+    this.told.hidden = !devices
+    if (!devices) return
+    attribute(this.told, 'data-tone', undelivered.length ? 'bad' : null)
+    const link = h('a', { href: '#/?show=told' }, `People were told of ${counted(devices, 'device')}`)
+    const missed = undelivered.map(({ to, error }) => [' ', named(to), ` has not got all of it${error ? `: ${error}` : ''}.`])
+    const text = JSON.stringify([devices, undelivered])
+    if (this.toldText !== text) this.told.replaceChildren(link, undelivered.length ? '.' : '; it has come to whom it is for.', ...missed.flat())
+    this.toldText = text
   }
 
   show(fleet) {
@@ -118,6 +131,7 @@ class Glance {
     this.detail.hidden = stuck.length > 0
     this.list.hidden = !stuck.length
     this.items.show(this.isLong ? stuck : stuck.slice(0, SHOWN_STUCK))
+    this.showTold(fleet.notices)
     const hidden = stuck.length - SHOWN_STUCK
     this.more.hidden = hidden <= 0
     attribute(this.more, 'aria-expanded', String(this.isLong))

@@ -24,6 +24,8 @@ export function oldestSince(row) {
   return typeof row.oldest_age_s === 'number' && !Number.isNaN(told) ? told - row.oldest_age_s * 1000 : null
 }
 
+const NO_NOTICES = { devices: 0, undelivered: [] }
+
 export class Fleet {
   constructor() {
     /** @type {Map<string, object>} */
@@ -31,6 +33,7 @@ export class Fleet {
     this.tiles = null
     this.stuck = []
     this.stuckInAll = 0
+    this.notices = NO_NOTICES
     this.cursor = null
   }
 
@@ -42,6 +45,7 @@ export class Fleet {
     this.tiles = answer.tiles ?? this.tiles
     this.stuck = answer.stuck ?? this.stuck
     this.stuckInAll = answer.stuck_in_all ?? this.stuck.length
+    this.notices = answer.notices ?? NO_NOTICES
     this.cursor = answer.cursor ?? null
   }
 }
@@ -64,6 +68,7 @@ export const FILTERS = {
   pending: (row) => row.pending_files > 0,
   failed: (row) => row.failed > 0,
   oldest: (row) => row.oldest_age_s !== null && row.oldest_age_s !== undefined,
+  told: (row) => row.notices?.length > 0,
 }
 
 /** Return the rows in the wished order; what is not known comes last in both directions. */

@@ -83,6 +83,7 @@ const PROBLEMS = {
   mqtt_auth: ['The broker refuses its login. Uploads go on.', 'Mend [mqtt] username and password_file.'],
   mqtt_acl: ['The broker\'s rules refuse its messages. Uploads go on.', 'Mend the access rules of the broker.'],
   mqtt_refused: ['The broker refuses an event.', 'Raise max_packet_size of the broker.'],
+  people_told: ['People were told of it, and it still holds.', 'Its page says what, whom, and whether it has come to them.'],
   duplicate_id: ['Another agent has the same device_id.', 'Give each device its own id: a copied card has two.'],
 }
 

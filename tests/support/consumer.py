@@ -16,13 +16,16 @@ class Consumer(ThreadingHTTPServer):
 
     def __init__(self, port: int = 0) -> None:
         self.told: list[tuple[str, str]] = []
+        self.status = 204
+        """What it answers."""
         consumer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 consumer.told.append((event["subject"], event["id"]))
-                self.send_response(204)
+                self.send_response(consumer.status)
+                self.send_header("Content-Length", "0")
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:

@@ -50,6 +50,7 @@ def row(device: str, **more: Any) -> Json:
         "problems": [],
         "version": "0.2.0",
         "availability_7d": 0.998,
+        "notices": [],
         "trouble": 0,
         **more,
     }
@@ -96,6 +97,7 @@ def troubled() -> list[Json]:
         ),
         row(
             "pi-gate-2",
+            notices=["failing", "silent"],
             state="blocked",
             blocked_by="auth",
             blocked_detail="the server refuses the token: it was revoked on 28 Nov",
@@ -184,6 +186,37 @@ def stuck(found: list[Json]) -> list[Json]:
     ]
 
 
+def notices(one: Json) -> list[Json]:
+    """Return what people were told of the device of a row, and to whom it has come."""
+    ways = [
+        {"to": "hooks.example.org", "state": "told", "tries": 1, "error": None},
+        {"to": "pager.example.org", "state": "failing", "tries": 3, "error": "it answered 500"},
+        {
+            "to": "the broker mqtt.example.org",
+            "state": "given_up",
+            "tries": 8,
+            "error": "no answer",
+        },
+    ]
+    detail = {"silent": "it has not reported for 3 days", "failing": "3 recordings failed"}
+    told = {"failing": ways, "silent": []}
+    return [
+        {"kind": kind, "since": at(7200), "detail": detail[kind], "to": told[kind]}
+        for kind in one["notices"]
+    ]
+
+
+def all_notices(found: list[Json]) -> Json:
+    """Return what the list of devices says of that."""
+    told = [one for one in found if one["notices"]]
+    missed = {"to": "pager.example.org", "state": "failing", "error": "it answered 500"}
+    count = sum("failing" in one["notices"] for one in told)
+    return {
+        "devices": len(told),
+        "undelivered": [{**missed, "count": count}] if count else [],
+    }
+
+
 def tiles(found: list[Json]) -> Json:
     ages = [
         one["oldest_age_s"] + (NOW - datetime.fromisoformat(one["last_seen"])).total_seconds()
@@ -244,6 +277,8 @@ def device(one: Json) -> Json:
         },
         "events": _events(),
         "stuck": None,
+        "notices": notices(one),
+        "notify": {"silent_hours": 24, "pending_hours": 0, "tell_failed": True},
         "settings": [] if is_silent else ["paused", "limit_bytes_per_s", "telemetry_interval_s"],
         "can": [] if is_silent else [*can, "fetch", "report"],
     }

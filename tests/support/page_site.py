@@ -74,6 +74,7 @@ class PageSite:
                 "tiles": page_fleet.tiles(found),
                 "devices": new,
                 "gone": [],
+                "notices": page_fleet.all_notices(found),
                 "stuck": page_fleet.stuck(found),
             }
 

@@ -123,8 +123,6 @@ def test_the_fleet_is_one_device_of_home_assistant(broker, fleet):
             ),
             "n of m",
         )
-        fleet.broker.note("ingest.device.silent", "drone-1", {"detail": "it has not reported"})
-        wait_for(lambda: told(seen, "edgeup/fleet/v1/notice"), "what people are told")
         wait_for(lambda: told(seen, "homeassistant/device/edgeup_fleet/config"), "the discovery")
         fleet.broker.stop()
         wait_for(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
@@ -109,6 +109,10 @@ class Outbox(Protocol):
 
     def listing(self, state: str | None = None) -> list[Delivery]:
         """Return the newest deliveries, oldest of them first."""
+        ...
+
+    def of_events(self, ids: Sequence[str]) -> dict[str, list[Delivery]]:
+        """Return whom these events are for, by id; an event that is kept no more is not in it."""
         ...
 
     def replay(self, which: str | None) -> int:

@@ -74,16 +74,16 @@ class Transaction(Queries, Protocol):
         data = {**events.upload_data(record), **more}
         self.write_event(kind, subject=record.id, device=record.device, data=data)
 
-    def tell_of_device(self, kind: str, device: str, data: dict[str, Any]) -> None:
-        """As `tell`, about a device itself."""
-        self.write_event(kind, subject=device, device=device, data=data)
+    def tell_of_device(self, kind: str, device: str, data: dict[str, Any]) -> str:
+        """As `tell`, about a device itself; returns the id of the event."""
+        return self.write_event(kind, subject=device, device=device, data=data)
 
     def tell_of_server(self, kind: str, data: dict[str, Any], *, subject: str = "storage") -> None:
         """As `tell`, about what is no device's."""
         self.write_event(kind, subject=subject, device="", data=data)
 
-    def write_event(self, kind: str, *, subject: str, device: str, data: dict[str, Any]) -> None:
-        """Put an event into the outbox; as `tell`."""
+    def write_event(self, kind: str, *, subject: str, device: str, data: dict[str, Any]) -> str:
+        """Put an event into the outbox; as `tell`. Returns its id."""
         ...
 
     def forget_events(self, before_s: float, limit: int = STEP) -> int:

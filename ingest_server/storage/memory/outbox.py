@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import partial
@@ -155,6 +155,14 @@ class MemoryOutbox(Outbox):
         # The newest first and then turned round, by which targets of one event are turned round too.
         found.sort(key=lambda one: one.target, reverse=True)
         return sorted(found, key=lambda one: one.event.seq)[-1000:]
+
+    def of_events(self, ids: Sequence[str]) -> dict[str, list[Delivery]]:
+        kept = {event.id for event, _ in self._state.tables.events.values()}
+        found: dict[str, list[Delivery]] = {one: [] for one in ids if one in kept}
+        for delivery in sorted(self._all(), key=lambda one: one.target):
+            if delivery.event.id in found:
+                found[delivery.event.id].append(delivery)
+        return found
 
     def replay(self, which: str | None) -> int:
         def again(tables: Tables, is_meant: Callable[[Delivery], bool]) -> int:

@@ -124,7 +124,7 @@ class MemoryTransaction(MemoryQueries, Transaction):
     def save_reading(self, reading: Reading) -> None:
         self.tables.readings[reading.upload_id] = reading
 
-    def write_event(self, kind: str, *, subject: str, device: str, data: dict[str, Any]) -> None:
+    def write_event(self, kind: str, *, subject: str, device: str, data: dict[str, Any]) -> str:
         self.tables.last_seq += 1
         event = Event(
             self.tables.last_seq,
@@ -137,6 +137,7 @@ class MemoryTransaction(MemoryQueries, Transaction):
         )
         self.tables.events[event.seq] = (event, self.tables.uptime_s)
         self._trim_events(device)
+        return event.id
 
     def forget_events(self, before_s: float, limit: int = STEP) -> int:
         tables = self.tables

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -168,6 +168,20 @@ class SqlOutbox(Outbox):
             state,
         )
         return [_delivery(row) for row in reversed(rows)]
+
+    def of_events(self, ids: Sequence[str]) -> dict[str, list[Delivery]]:
+        found: dict[str, list[Delivery]] = {}
+        for start in range(0, len(ids), TAKEN_AT_ONCE):
+            some = ids[start : start + TAKEN_AT_ONCE]
+            which = ", ".join("?" * len(some))
+            kept = self._state.rows(f"SELECT id FROM events WHERE id IN ({which})", *some)
+            found |= {event_id: [] for (event_id,) in kept}
+            for row in self._state.rows(
+                f"{_SELECT} WHERE e.id IN ({which}) ORDER BY d.target", *some
+            ):
+                one = _delivery(row)
+                found.setdefault(one.event.id, []).append(one)
+        return found
 
     def replay(self, which: str | None) -> int:
         again = (

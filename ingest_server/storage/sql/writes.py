@@ -111,13 +111,14 @@ class SqlTransaction(SqlQueries, Transaction):
             reading.read_at,
         )
 
-    def write_event(self, kind: str, *, subject: str, device: str, data: dict[str, Any]) -> None:
+    def write_event(self, kind: str, *, subject: str, device: str, data: dict[str, Any]) -> str:
         self.in_line()
+        event_id = f"evt_{secrets.token_hex(16)}"
         # The database's clock: what runs in a transaction is given none, and the time is for people only.
         self.write(
             "INSERT INTO events (id, type, time, subject, device, data, uptime_s) VALUES "
             f"(?, ?, {self.dialect.now}, ?, ?, ?, (SELECT seconds FROM uptime))",
-            f"evt_{secrets.token_hex(16)}",
+            event_id,
             kind,
             subject,
             device,
@@ -126,6 +127,7 @@ class SqlTransaction(SqlQueries, Transaction):
         self._events += 1
         if self._events % TRIMMED_EACH == 0:
             self._trim_events(device)
+        return event_id
 
     def _trim_events(self, device: str) -> None:
         dropped = forgetting.trim_events(self, device)

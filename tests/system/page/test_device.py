@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.page_fleet import row
 from tests.support.page_steps import open_device
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -118,6 +119,25 @@ def test_a_setting_and_a_fetch_say_what_was_typed(browser, site, url):
         "fetch",
         {"query": {"name": "*DJI_01*"}, "metered": False},
     )
+
+
+def test_what_people_were_told_of_a_device_says_to_whom_it_came_and_what_to_do(browser, site, url):
+    site.put(row("cam-1", notices=["failing", "silent"]))
+    open_device(browser, url, "cam-1")
+
+    card = browser.text("section[aria-label='What people are told']")
+    for part in (
+        "Failures: 3 recordings failed.",
+        "told 2 h ago",
+        "hooks.example.org has it.",
+        "pager.example.org has not got it, after 3 tries. It answered 500.",
+        "the broker mqtt.example.org has not got it, and it is given up.",
+        'run "ingest-server webhook replay dead"',
+        "Nobody takes it: set up a [[webhook]]",
+        "People are told once it has been silent for 1 day, or a recording failed.",
+    ):
+        assert part in card
+    assert "Whom it was told" not in card
 
 
 def test_a_device_that_nobody_knows_is_a_sentence(browser, url):

@@ -29,6 +29,24 @@ def test_a_fleet_that_is_well_says_so_in_one_sentence(browser):
         assert "everything that was told of has arrived" in browser.text(".glance")
 
 
+def test_what_people_were_told_is_seen_in_the_glance_in_the_row_and_alone(browser, site, url):
+    open_fleet(browser, url)
+    site.put({**site.rows["pi-gate-2"], "notices": []})
+    browser.wait("document.querySelector('.glance .told').hidden")
+
+    site.put(row("cam-1", notices=["silent"]))
+    browser.wait_text("People were told of 1 device; it has come", ".glance")
+    site.put(row("cam-2", notices=["failing"], failed=3, trouble=64))
+    browser.wait_text("pager.example.org has not got all of it: it answered 500.", ".glance")
+    assert "people told" in browser.text("tbody tr:has(a[href$='cam-2'])")
+
+    browser.click(".glance .told a")
+
+    browser.wait(f"{ROWS_SHOWN} === 2")
+    assert names(browser) == ["cam-2", "cam-1"]
+    assert "of which people were told" in browser.text(".summary")
+
+
 def test_a_name_is_shown_as_it_is_whatever_is_in_it(browser, site, url):
     site.put(
         {

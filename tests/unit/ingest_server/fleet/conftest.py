@@ -13,9 +13,11 @@ from ingest_server.fleet.notices import Notices
 from ingest_server.fleet.operations import Operations
 from ingest_server.fleet.report import Report
 from ingest_server.fleet.service import FleetService
+from ingest_server.fleet.told import Told
 from ingest_server.fleet.uploaders import compare_one
 from ingest_server.fleet.worker import FleetWorker
 from ingest_server.storage.memory.fleet import MemoryFleet
+from ingest_server.storage.memory.state import MemoryState
 from tests.support.clock import VirtualClock
 from tests.support.fleet import report
 from tests.support.present import present
@@ -39,10 +41,17 @@ class Fleet:
         self.operations = Operations(self.service)
         self.uploaders: list[Any] = []
         self.told = []
+        self.events = MemoryState()
+        outbox = self.events.outbox
         notices = Notices(self.service, self._tell)
+        told = Told(self.service, outbox.of_events, outbox.disabled)
         self.completed = []
         self.worker = FleetWorker(
-            self.service, lambda: self.uploaders, (notices.look,), (self._compare,)
+            self.service,
+            lambda: self.uploaders,
+            (notices.look,),
+            (self._compare,),
+            read=told.read,
         )
         self.seq = 0
 
@@ -80,6 +89,7 @@ class Fleet:
         if self.is_deaf:
             raise StateFailed("storage-full", "the server's database cannot grow")
         self.told.append((kind.removeprefix("ingest.device."), device, data["detail"]))
+        return self.events.run(lambda rows: rows.tell_of_device(kind, device, dict(data)))
 
     def pass_s(self, seconds, step_s=1.0):
         """Let time pass, the worker with it."""

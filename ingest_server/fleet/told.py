@@ -1,0 +1,149 @@
+"""What people were told of devices and still holds, and whether it has come to them: for whoever looks at a list.
+
+Read from the database now and then, by each server: the one that told may be another one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from ingest_server.fleet.service import FleetService
+from ingest_server.fleet.values import inner, text, whole
+from ingest_server.storage.interface import Delivery
+
+READ_S = 5.0
+SETTLING_S = 60.0
+"""After which what a notice has come to is asked no more, if it has come to all."""
+MOST_UNDELIVERED = 5
+"""Targets that are named in one answer."""
+
+WAITING, TOLD, FAILING, GIVEN_UP, DISABLED = "waiting", "told", "failing", "given_up", "disabled"
+_UNHEARD = frozenset({FAILING, GIVEN_UP, DISABLED})
+
+Deliveries = Callable[[Sequence[str]], Mapping[str, Sequence[Delivery]]]
+"""Given ids of events: those that are kept, and whom each is for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What was told of a device, as it is kept: by it a restart tells nothing again."""
+
+    measure: int = 1
+    at: str | None = None
+    detail: str | None = None
+    event: str | None = None
+    """Id in the outbox."""
+
+    def to_json(self) -> bytes:
+        told = {
+            "measure": self.measure, "at": self.at, "detail": self.detail, "event": self.event
+        }  # fmt: skip
+        return json.dumps(told).encode("ascii")
+
+    @classmethod
+    def from_json(cls, body: bytes) -> Noted:
+        """Read what is kept; of an earlier version, or damaged, it is at least that something was told."""
+        try:
+            found = inner(json.loads(body))
+        except ValueError:
+            return cls()
+        measure = whole(found.get("measure")) or 1
+        return cls(
+            measure,
+            text(found.get("at"), 40),
+            text(found.get("detail"), 1000),
+            text(found.get("event"), 64),
+        )
+
+
+class Told:
+    """Reads for `FleetService.told`, by the fleet's worker."""
+
+    def __init__(
+        self,
+        fleet: FleetService,
+        deliveries: Deliveries,
+        disabled: Callable[[], Mapping[str, str]],
+    ) -> None:
+        self._fleet = fleet
+        self._deliveries = deliveries
+        self._disabled = disabled
+        self._settled: dict[str, list[dict[str, Any]]] = {}
+        self._seen_s: dict[str, float] = {}
+        """When each event was read first."""
+
+    def read(self) -> None:
+        """Read what stands.
+
+        Raises:
+            Refused: a database failed; what was read before is shown.
+        """
+        standing = [
+            (*key.partition(" ")[::2], Noted.from_json(body))
+            for key, body in self._fleet.store.notices().items()
+            if key.partition(" ")[2] in self._fleet.members  # the others are forgotten
+        ]
+        came = self._came([one.event for _, _, one in standing if one.event is not None])
+        found: dict[str, list[dict[str, Any]]] = {}
+        for kind, device, one in standing:
+            told = {
+                "kind": kind,
+                "since": one.at,
+                "detail": one.detail,
+                "to": None if one.event is None else came.get(one.event),
+            }
+            found.setdefault(device, []).append(told)
+        self._fleet.show_told(found, {"devices": len(found), "undelivered": _undelivered(found)})
+
+    def _came(self, events: Sequence[str]) -> Mapping[str, list[dict[str, Any]]]:
+        now_s = self._fleet.clock.now_s()
+        self._seen_s = {event: self._seen_s.get(event, now_s) for event in events}
+        known = {event: self._settled[event] for event in events if event in self._settled}
+        asked = [event for event in events if event not in known]
+        if asked:
+            disabled = self._disabled()
+            for event, ways in self._deliveries(asked).items():
+                known[event] = [_way(one, disabled) for one in ways]
+        self._settled = {
+            event: ways
+            for event, ways in known.items()
+            if now_s - self._seen_s[event] > SETTLING_S
+            and all(one["state"] == TOLD for one in ways)
+        }
+        return known
+
+
+def _way(one: Delivery, disabled: Mapping[str, str]) -> dict[str, Any]:
+    if one.state == "done":
+        state = TOLD
+    elif one.state == "dead":
+        state = GIVEN_UP
+    elif one.target in disabled:
+        state = DISABLED
+    else:
+        state = FAILING if one.tries else WAITING
+    error = one.error if state in _UNHEARD else None
+    return {"to": name_of(one.target), "state": state, "tries": one.tries, "error": error}
+
+
+def name_of(target: str) -> str:
+    """Return how a target is called where many read it: its path, or its query, may be a secret."""
+    split = urlsplit(target)
+    host = split.hostname or target.partition(":")[0]
+    where = host if split.port is None else f"{host}:{split.port}"
+    return f"the broker {where}" if split.scheme in {"mqtt", "mqtts"} else where
+
+
+def _undelivered(found: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Return whom something of it has not reached: the last error of each, and how much."""
+    by_target: dict[str, dict[str, Any]] = {}
+    for notices in found.values():
+        for way in (way for one in notices for way in one["to"] or () if way["state"] in _UNHEARD):
+            seen = by_target.setdefault(way["to"], {"to": way["to"], "count": 0})
+            seen |= {"state": way["state"], "error": way["error"], "count": seen["count"] + 1}
+    worst = sorted(by_target.values(), key=lambda one: (-one["count"], one["to"]))
+    return worst[:MOST_UNDELIVERED]

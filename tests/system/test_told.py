@@ -1,0 +1,129 @@
+"""What people were told of a device is seen where they look: that it stands, whom it was told, and whether it came."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ingest_server.fleet import worker
+from ingest_server.notify import deliveries
+from tests.support.consumer import consumer
+from tests.support.fleet import report, state
+from tests.support.mosquitto import Mosquitto, Seen, listening
+from tests.support.processes import wait_for
+from tests.support.secured import Secured, secured
+
+pytestmark = pytest.mark.timeout(90)
+
+FAILED = state(queue={"files": 0, "bytes": 0, "oldest_age_s": None, "failed": 2})
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch):
+    monkeypatch.setattr(worker, "MINUTE_S", 0.2)
+    monkeypatch.setattr(worker, "READ_S", 0.1)
+    monkeypatch.setattr(deliveries, "IDLE_S", 0.02)
+
+
+@pytest.fixture
+def secret(tmp_path):
+    path = tmp_path / "secret"
+    path.write_text("a secret of more than 24 bytes\n")
+    return path
+
+
+def webhook(url, secret) -> str:
+    return (
+        f'[[webhook]]\nurl = "{url}"\nsecret_file = "{secret}"\nallow_private = true\n'
+        'events = ["ingest.device.failing"]\n'
+    )
+
+
+def fail(site: Secured, seq=1) -> None:
+    """Let a device say that two of its recordings failed."""
+    told = report(seq, state=FAILED, run_id=f"run-{seq}")
+    assert site.device().post("/v1/report", json=told).status_code == 200
+
+
+def seen(site: Secured) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return what an operator is told: of all devices, in the row of this one, and of this one."""
+    person = site.client(site.token("ops", "admin"))
+    fleet = person.get("/v1/fleet").json()
+    [row] = [one for one in fleet["devices"] if one["device"] == "drone-1"]
+    return fleet["notices"], row, person.get("/v1/fleet/devices/drone-1").json()
+
+
+def ways(site: Secured) -> dict[str, dict[str, Any]]:
+    return {way["to"]: way for notice in seen(site)[2]["notices"] for way in notice["to"] or ()}
+
+
+def test_whom_a_notice_was_told_and_who_has_not_got_it_is_seen_without_the_secret_in_a_url(
+    tmp_path, secret
+):
+    with consumer() as good, consumer() as bad:
+        bad.status = 500
+        urls = [f"http://127.0.0.1:{one.server_port}/hidden?t=hidden" for one in (good, bad)]
+        more = "".join(webhook(url, secret) for url in urls)
+        with secured(tmp_path / "site", more=more) as site:
+            fail(site)
+            names = [f"127.0.0.1:{one.server_port}" for one in (good, bad)]
+            wait_for(
+                lambda: (
+                    {to: one["state"] for to, one in ways(site).items()}
+                    == {names[0]: "told", names[1]: "failing"}
+                ),
+                "both are seen",
+            )
+            all_of_it, row, device = seen(site)
+
+    assert row["notices"] == ["failing"]
+    assert all_of_it == {
+        "devices": 1,
+        "undelivered": [
+            {"to": names[1], "count": 1, "state": "failing", "error": "it answered 500"}
+        ],
+    }
+    [notice] = device["notices"]
+    assert (notice["kind"], notice["detail"]) == ("failing", "2 recordings failed")
+    assert notice["since"]
+    assert "hidden" not in json.dumps([all_of_it, device])
+
+
+def test_a_notice_that_nobody_takes_is_said_to_go_to_nobody(tmp_path):
+    with secured(tmp_path / "site") as site:
+        fail(site)
+        wait_for(lambda: seen(site)[2]["notices"], "it stands")
+
+        assert [one["to"] for one in seen(site)[2]["notices"]] == [[]]
+
+        healthy = report(2, run_id="run-2")
+        assert site.device().post("/v1/report", json=healthy).status_code == 200
+        wait_for(lambda: seen(site)[0] == {"devices": 0, "undelivered": []}, "it is over")
+        assert seen(site)[1]["notices"] == []
+
+
+@pytest.mark.slow
+def test_a_broker_that_was_away_while_the_server_started_anew_is_told_what_people_are_told(
+    tmp_path,
+):
+    broker = Mosquitto(tmp_path / "broker")
+    more = f'[fleet]\nmqtt_url = "{broker.url}"\n'
+    name = f"the broker {broker.url.removeprefix('mqtt://')}"
+    with secured(tmp_path / "site", more=more) as site:
+        fail(site)
+        wait_for(lambda: ways(site).get(name, {}).get("state") == "failing", "it is seen to wait")
+        assert "there is no session with the broker" in ways(site)[name]["error"]
+
+    heard: Seen = []
+    with (
+        broker,
+        listening(broker, heard, topic="edgeup/fleet/v1/notice"),
+        secured(tmp_path / "site", more=more) as site,
+    ):
+        wait_for(lambda: heard, "the broker is told")
+        wait_for(lambda: ways(site)[name]["state"] == "told", "it is seen to have come")
+
+    notice = json.loads(heard[0][1])
+    assert notice["type"] == "ingest.device.failing"
+    assert (notice["device"], notice["detail"]) == ("drone-1", "2 recordings failed")
+    assert notice["id"].startswith("evt_")
