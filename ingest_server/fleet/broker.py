@@ -84,6 +84,7 @@ class FleetBroker:
         """Begin; returns at once, whether a broker is there or not."""
         self._fleet.on_command = self._command
         self._fleet.on_desired = self._desired
+        self._fleet.reaches_at_once = lambda: self.is_connected
         self._thread.start()
 
     def stop(self) -> None:

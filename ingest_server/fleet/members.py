@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
+from edge_host.clock import rfc3339
 from ingest_server.fleet import presence as by_time
 from ingest_server.fleet import rows
 from ingest_server.fleet.comparing import NOTHING, Missing
@@ -36,6 +38,8 @@ class Member:
     presence: str = NEVER
     last_seen: str | None = None
     next_by: str | None = None
+    is_heard_here: bool = False
+    """Whether the two before this are by the clock of this run of this server."""
     heard_s: float | None = None
     """By the clock that never goes back; None: never of a report."""
     heard_at_s: float | None = None
@@ -81,6 +85,12 @@ class Member:
     """Over HTTP: whoever comes more often is told to come back."""
     inflow: Inflow = field(default_factory=Inflow)
     """Over a broker: nobody can be told there."""
+
+    def tell_times(self, now: datetime, now_s: float) -> None:
+        """Tell when it was heard of, and when it speaks again, by the wall clock of now."""
+        heard = now - timedelta(seconds=now_s - (now_s if self.heard_s is None else self.heard_s))
+        self.last_seen = rfc3339(heard)
+        self.next_by = None if self.is_gone else rfc3339(heard + timedelta(seconds=self.next_s))
 
     def stand(self, standing: DeviceStanding, now_s: float) -> None:
         """Take what the device says of itself now."""
@@ -159,7 +169,7 @@ class Member:
             }
         ).encode("ascii")
 
-    def resume(self, known: KnownDevice, now_s: float) -> None:
+    def resume(self, known: KnownDevice, now: datetime, now_s: float) -> None:
         """Go on with what was written before: the time that the server was off counts for nobody."""
         facts = _read(known.facts)
         self.last_seen = text(facts.get("last_seen"), 40)
@@ -176,6 +186,11 @@ class Member:
         if self.presence != NEVER:
             self.heard_s = now_s
         self.is_gone = self.presence == OFFLINE
+        if self.heard_s is not None and not self.is_gone:
+            latest = rfc3339(now + timedelta(seconds=self.next_s))
+            told = text(facts.get("next_by"), 40) or latest
+            # It speaks again when it said, or soon where this server was away then.
+            self.next_by = told if rfc3339(now) < told < latest else latest
         if known.state is not None:
             self.standing = standing_of(_read(known.state))
         if known.info is not None:
@@ -218,6 +233,7 @@ class Member:
         self.last_seen = text(facts.get("last_seen"), 40)
         self.next_by = text(facts.get("next_by"), 40)
         self.next_s = float(number(facts.get("next_s")) or 60.0)
+        self.is_heard_here = False
         self.via = [one for one in ("server", "mqtt") if one in (facts.get("via") or ())]
         self.is_gone = facts.get("is_gone") is True
         self.reported_version = version(facts.get("reported_version")) or 0

@@ -176,13 +176,18 @@ class Operations:
         return version
 
     def _seen_by(self, member: Member) -> str | None:
-        if self._via(member) == "mqtt":
-            return rfc3339(self.fleet.clock.now_utc())
-        return member.next_by
+        """Return by when a device hears of what is asked now; None: nobody can say."""
+        if self._via(member) == "server":
+            return member.next_by
+        is_open = self.fleet.reaches_at_once()
+        return rfc3339(self.fleet.clock.now_utc()) if is_open else None
 
-    @staticmethod
-    def _via(member: Member) -> str:
-        return "mqtt" if "mqtt" in member.via and not member.is_gone else "server"
+    def _via(self, member: Member) -> str:
+        """Return the way that brings it first: a report, where the broker is away and the device reports."""
+        if "mqtt" not in member.via or member.is_gone:
+            return "server"
+        is_only_way = "server" not in member.via
+        return "mqtt" if is_only_way or self.fleet.reaches_at_once() else "server"
 
     def _told(self, member: Member, command: CommandRecord) -> dict[str, Any]:
         found = asdict(command)

@@ -42,6 +42,8 @@ from ingest_server.storage.interface import (
 log = structlog.get_logger()
 
 TOO_OFTEN_RETRY_S = 10.0
+SET_S = 2.0
+"""By which a wall clock was set, and did not only drift since it was looked at."""
 
 
 def _run_of_all() -> str:
@@ -87,6 +89,8 @@ class FleetService:
         self.on_command: Callable[[Member, CommandRecord], None] = lambda _member, _command: None
         self.on_desired: Callable[[Member], None] = lambda _member: None
         """Told of what is wanted of a device, for ways that reach it at once."""
+        self.reaches_at_once: Callable[[], bool] = lambda: False
+        """Whether such a way is open."""
         self.members: dict[str, Member] = {}
         self.told: Mapping[str, Sequence[Mapping[str, Any]]] = {}
         """What people were told of devices and still holds, as it was read last."""
@@ -94,6 +98,7 @@ class FleetService:
         self.unwritten = Unwritten(store, self.store_clock)
         self.sharing = Sharing(self) if store.is_shared else None
         """What the others over the same store hear; None: there are none."""
+        self._ahead_s = clock.now_utc().timestamp() - clock.now_s()
         self._lead = lead
         self._free_bytes = free_bytes
         self._uptime_s = uptime_s or clock.now_s
@@ -114,7 +119,7 @@ class FleetService:
             self.sharing.follow()
         else:
             for known in self.store.devices():
-                self.join_new(known.device).resume(known, now_s)
+                self.join_new(known.device).resume(known, self.clock.now_utc(), now_s)
         week = at_s - at_s % RUN_S[QUARTER_S] - 7 * RUN_S[QUARTER_S]
         for step_s, since_s in ((QUARTER_S, week), (MINUTE_S, at_s - RUN_S[MINUTE_S])):
             for samples in self.store.newest_samples(step_s, since_s):
@@ -146,11 +151,11 @@ class FleetService:
 
     def hear(self, member: Member, next_s: float, via: str) -> None:
         """Note that a device was just heard of, and when it will speak again."""
-        now = self.clock.now_utc()
-        member.heard_s, member.next_s, member.is_gone = self.clock.now_s(), next_s, False
+        now_s = self.clock.now_s()
+        member.heard_s, member.next_s, member.is_gone = now_s, next_s, False
         member.heard_at_s = self._uptime_s()
-        member.last_seen = rfc3339(now)
-        member.next_by = rfc3339(now + timedelta(seconds=next_s))
+        member.is_heard_here = True
+        member.tell_times(self.clock.now_utc(), now_s)
         if via not in member.via:
             member.via = sorted({*member.via, via}, reverse=True)
 
@@ -193,12 +198,26 @@ class FleetService:
                 if self.members.get(member.device) is member:  # and not forgotten since
                     self.commands.expire(member)
         with self.lock:
+            self._follow_wall_clock()
             now_s = self.clock.now_s()
             for member in self.members.values():
                 found = member.stuck_at(now_s, self.rules.of(member.device))
                 is_same = (found and found.why) == (member.stuck and member.stuck.why)
                 if not is_same or member.presence_at(now_s) != member.presence:
                     self.show(member)
+
+    def _follow_wall_clock(self) -> None:
+        """Tell the times of devices anew where the clock was set: a board may begin in 1970."""
+        now, now_s = self.clock.now_utc(), self.clock.now_s()
+        ahead_s = now.timestamp() - now_s
+        if abs(ahead_s - self._ahead_s) < SET_S:
+            return
+        self._ahead_s = ahead_s
+        for member in self.members.values():
+            if member.is_heard_here:
+                member.tell_times(now, now_s)
+                self.unwritten.note(member, {})
+                self.show(member)
 
     def adopt(self) -> None:
         """Take up commands that were written beside this process.

@@ -116,6 +116,7 @@ function noneSentence(row) {
 function seenSentence(answer, row) {
   const by = instant(answer?.seen_by)
   const until = instant(answer?.expires_at)
+  if (by === null && answer?.via === 'mqtt') return `the server has no way to the broker now; the device sees this if that is back by ${localTime(until, serverNow())}.`
   if (by === null || row?.presence === 'offline') return until === null ? 'sent.' : `the device is not there; it sees this if it is back by ${localTime(until, serverNow())}.`
   return `the device will see it by ${localTime(by, serverNow())}${answer.via === 'mqtt' ? ', over MQTT' : ''}.`
 }

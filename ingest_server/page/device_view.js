@@ -35,6 +35,8 @@ export default class DeviceView {
   build() {
     this.presence = h('span', { class: 'badge' })
     this.seen = time(null, 'age')
+    this.next = time(null, 'clock')
+    this.again = h('span', { hidden: true }, ', reports again by ', this.next)
     this.what = h('p', { class: 'what' })
     this.why = h('strong')
     this.todo = h('span', { class: 'todo' })
@@ -45,7 +47,7 @@ export default class DeviceView {
       h('div', { class: 'narrow' }, this.commands.node, this.settings.node, this.told.node, this.now.facts, this.events.node))
     return h('div', { class: 'device' },
       h('p', { class: 'back' }, h('a', { href: '#/' }, '‹ Fleet')),
-      h('div', { class: 'title' }, h('h1', {}, named(this.device)), this.presence, h('span', { class: 'seen' }, 'last seen ', this.seen)),
+      h('div', { class: 'title' }, h('h1', {}, named(this.device)), this.presence, h('span', { class: 'seen' }, 'last seen ', this.seen, this.again)),
       this.what, this.stuck, this.waiting, this.body)
   }
 
@@ -78,6 +80,8 @@ export default class DeviceView {
     setText(this.presence, PRESENCE[row.presence] ?? String(row.presence))
     attribute(this.presence, 'data-presence', row.presence)
     setTime(this.seen, row.last_seen, 'age')
+    setTime(this.next, row.next_by, 'clock')
+    this.again.hidden = row.presence !== 'online' || !row.next_by
     setText(this.what, described(told))
     this.stuck.hidden = !told.stuck
     setText(this.why, told.stuck?.why ?? '')

@@ -41,6 +41,8 @@ class PageSite:
         """What the recordings are, in turns; without one they are empty."""
         self.is_down = False
         self.asked: list[tuple[str, str, dict[str, str], Any]] = []
+        self.given: dict[str, Any] = {}
+        """What an operator is told of a command instead."""
         self.refuses: dict[str, tuple[int, str]] = {}
         self._version = 1
         self._changed = dict.fromkeys(self.rows, 1)
@@ -114,7 +116,8 @@ class PageSite:
 
     def _device(self, method: str, name: str, rest: list[str], body: Any) -> tuple[int, Any]:
         if method in ("POST", "PUT"):
-            return 202, {"id": "k1", "seen_by": page_fleet.at(-30), "via": "server", "version": 8}
+            given = {"id": "k1", "seen_by": page_fleet.at(-30), "via": "server", "version": 8}
+            return 202, {**given, "expires_at": page_fleet.at(-900), **self.given}
         match rest:
             case []:
                 return 200, page_fleet.device(self.rows[name])

@@ -90,6 +90,32 @@ def test_a_command_that_no_broker_took_is_said_when_one_is_back(tmp_path):
         made.stop()
 
 
+def test_while_the_broker_is_away_no_command_is_said_to_be_seen_at_once(tmp_path):
+    broker = Mosquitto(tmp_path / "broker")
+    made = fleet_at(broker.url)
+    made.start()
+    try:
+        with broker:
+            wait_for(lambda: at_broker(made), "the server is at the broker")
+            for device, ways in (("drone-1", ("mqtt", "server")), ("drone-2", ("mqtt",))):
+                for seq, way in enumerate(ways, 1):
+                    Intake(made.service).take(device, Report.from_json(report(seq)), via=way)
+            over_both = made.operations.give("drone-1", "pause", {}, 600, "me")
+            broker.kill()
+            wait_for(lambda: not at_broker(made), "the server sees it")
+        given = {
+            device: made.operations.give(device, "resume", {}, 600, "me")
+            for device in ("drone-1", "drone-2")
+        }
+        next_by = made.service.members["drone-1"].next_by
+    finally:
+        made.stop()
+
+    assert over_both["via"] == "mqtt"
+    assert (given["drone-1"]["via"], given["drone-1"]["seen_by"]) == ("server", next_by)
+    assert (given["drone-2"]["via"], given["drone-2"]["seen_by"]) == ("mqtt", None)
+
+
 def test_what_is_wanted_of_many_devices_is_said_to_all_of_them_when_a_session_begins(broker):
     made = fleet_at(broker.url)
     seen: Seen = []

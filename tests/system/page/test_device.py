@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.page_fleet import row
+from tests.support.page_fleet import at, row
 from tests.support.page_steps import open_device
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -36,6 +36,28 @@ def test_a_button_asks_in_a_way_that_no_other_site_can_and_says_by_when_it_is_se
     assert body == {"cmd": "pause", "args": {"for_s": 900}}
     assert headers["x-requested-with"] == "edge-uploader"
     assert headers["x-csrf-token"] == "c5f"
+
+
+def test_while_the_broker_is_away_a_button_says_what_the_device_waits_for(browser, site, url):
+    site.given = {"seen_by": None, "via": "mqtt"}
+    open_device(browser, url, "drone-020")
+
+    browser.click(".steer button:not([hidden])")
+
+    browser.wait_text("the server has no way to the broker now", "#announcements")
+
+
+def test_a_quiet_device_says_when_it_reports_again(browser, site, url):
+    site.put(row("cam-1", last_seen=at(3000), next_by=at(-600)))
+    open_device(browser, url, "cam-1")
+
+    seen = browser.text(".title .seen")
+    assert seen.startswith("last seen 50 min ago, reports again by ")
+    assert "online" in browser.text(".title")
+
+    site.put(row("cam-1", presence="late", last_seen=at(9000), next_by=at(5400)))
+    browser.wait_text("late", ".title")
+    assert browser.text(".title .seen") == "last seen 2 h 30 min ago"
 
 
 def test_a_refused_command_is_a_sentence(browser, site, url):

@@ -22,10 +22,12 @@ from tests.support.clock import VirtualClock
 from tests.support.fleet import report
 from tests.support.present import present
 
+START = datetime(2026, 11, 29, 10, tzinfo=UTC)
+
 
 class Fleet:
-    def __init__(self, store, settings=None, ran_s=0.0, rules=()):
-        self.clock = VirtualClock(wall=datetime(2026, 11, 29, 10, tzinfo=UTC))
+    def __init__(self, store, settings=None, ran_s=0.0, rules=(), wall=START):
+        self.clock = VirtualClock(wall=wall)
         self.store = store
         self.groups = {}
         self.service = FleetService(

@@ -1,5 +1,7 @@
 """Who is there, by when they said that they would speak again."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from ingest_server.fleet.presence import presence
@@ -96,6 +98,32 @@ def test_a_device_whose_agent_was_stopped_is_offline_at_once_until_it_is_heard_o
     seen.append((fleet.row()["presence"], fleet.row()["via"]))
 
     assert seen == ["online", ("offline", None, []), ("online", ["server"])]
+
+
+def test_a_quiet_device_is_not_there_later_than_it_said_over_a_restart_of_the_server(
+    fleet, make_fleet
+):
+    fleet.report(next_s=3600)
+    fleet.pass_s(1800)
+    said = fleet.row()["next_by"]
+    fleet.worker.stop()
+
+    again = make_fleet(fleet.store, wall=fleet.clock.now_utc())
+
+    assert (again.row()["presence"], again.row()["next_by"]) == ("online", said)
+    assert again.operations.give("drone-1", "pause", {}, None, "me")["seen_by"] == said
+
+
+def test_ages_are_true_once_the_clock_of_the_server_is_set(fleet):
+    fleet.report(next_s=3600)
+    fleet.pass_s(600)
+
+    fleet.clock.set_wall(datetime(2026, 11, 29, 12, tzinfo=UTC), synchronised=True)
+    fleet.pass_s(1)
+
+    assert fleet.row()["last_seen"] == "2026-11-29T11:50:00Z"
+    assert fleet.row()["next_by"] == "2026-11-29T12:50:00Z"
+    assert fleet.row()["presence"] == "online"
 
 
 @pytest.mark.parametrize(
