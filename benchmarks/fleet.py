@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine
+from benchmarks import fleet_browser, machine
 from benchmarks.machine import cpu_s
 from demo.ports import LOOPBACK
 from ingest_server.auth.tokens import issue
@@ -47,6 +47,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__)
     parser.add_argument("--devices", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=60, help="measured (default: 60)")
+    parser.add_argument(
+        "--no-browser", dest="browser", action="store_false", help="leave out Chromium"
+    )
     parser.add_argument("--dir", type=Path, default=Path("var/bench-fleet"))
     chosen = parser.parse_args()
     folder = chosen.dir.absolute()
@@ -56,19 +59,23 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         print(f"{machine.describe(folder)}\n")
+        chromium = f" {fleet_browser.HEAD.strip('| ')} |" if chosen.browser else ""
         print(
             "| devices | server CPU/s idle | with reports | and 5 viewers | first view s "
             "| behind p50, max s | upload p99 ms alone | with all | with all, to an idle server |"
+            + chromium
         )
-        print("|---|---|---|---|---|---|---|---|---|")
-        print(run(folder, chosen.devices, chosen.seconds))
+        print("|---" * (9 + 4 * chosen.browser) + "|")
+        print(run(folder, chosen.devices, chosen.seconds, browser=chosen.browser))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run(folder: Path, count: int, seconds: float) -> str:
+def run(folder: Path, count: int, seconds: float, *, browser: bool) -> str:
     """Measure once; return the row."""
     server, other = Server(folder / "server"), Server(folder / "idle-server")
+    if browser:
+        fleet_browser.add_user(server)
     server.start()
     other.start()
     try:
@@ -89,12 +96,13 @@ def run(folder: Path, count: int, seconds: float) -> str:
         for _ in range(ROUNDS):
             beside += here.send(min(20.0, seconds) / ROUNDS)
             machine_alone += elsewhere.send(min(20.0, seconds) / ROUNDS)
+        seen = str(fleet_browser.measure(server)).removeprefix("|") if browser else ""
         load.stop()
         behind = sorted(load.behind_s)
         return (
             f"| {count} | {idle:.3f} | {reports:.3f} | {viewers:.3f} | {first_s:.3f} "
             f"| {statistics.median(behind):.2f}, {behind[-1]:.2f} | {_p99_ms(alone):.1f} "
-            f"| {_p99_ms(beside):.1f} | {_p99_ms(machine_alone):.1f} |"
+            f"| {_p99_ms(beside):.1f} | {_p99_ms(machine_alone):.1f} |{seen}"
         )
     finally:
         server.stop()
