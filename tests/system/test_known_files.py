@@ -70,6 +70,39 @@ def test_a_device_that_lost_its_state_and_whose_card_has_another_clock_sends_no_
         assert len(here.server.published_files()) == 5
 
 
+@pytest.mark.parametrize("numbers", ["the same numbers", "other numbers"])
+def test_a_card_whose_times_are_another_hour_after_the_clocks_changed_is_no_other_card(
+    tmp_path, numbers
+):
+    with site(tmp_path) as here:
+        files = [here.agent.media / f"{number}.mp4" for number in range(3)]
+        for path in files:
+            path.write_bytes(os.urandom(MB))
+        here.agent.start()
+        here.wait_until_published(3)
+        wait_for(lambda: totals(here)["files_done"] == 3, "the receipts are here")
+        here.agent.stop()
+        for path in files:
+            hour_on_ns = path.stat().st_mtime_ns + 3600 * 10**9
+            if numbers == "other numbers":  # as FAT gives them at each mount
+                shutil.copyfile(path, path.with_name(".copy"))
+                path.with_name(".copy").rename(path)
+            os.utime(path, ns=(hour_on_ns, hour_on_ns))
+        sent = here.link.sent
+
+        here.agent.start()
+        last = here.agent.media / "last.mp4"
+        last.write_bytes(os.urandom(1000))
+        here.wait_until_published(4)
+        wait_for(lambda: here.agent.state()["queue"]["files"] == 0, "nothing waits")
+
+        assert here.link.sent - sent < MB // 10
+        assert len(here.published_digests()) == 4
+        assert sorted(row["name"] for row in here.agent.status()["files"]) == sorted(
+            path.name for path in (*files, last)
+        )
+
+
 def test_of_a_file_that_is_replaced_faster_than_it_is_sent_what_was_begun_arrives_and_then_the_last(
     tmp_path,
 ):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from string import Template
 
 import pytest
 
@@ -97,13 +99,29 @@ def test_each_recipe_that_the_page_says_is_run_is_run_below():
     ]
 
 
-def test_mediamtx_tells_of_a_segment(device):
-    path = device.folder.write("cam/2026-11-29 10-15-00.mp4")
-    hook = recipe("MediaMTX").partition(": ")[2]
+@pytest.mark.parametrize("name", ["2026-11-29 10-15-00.mp4", "it's \"$HOME\" `id`;#.mp4"])
+def test_mediamtx_tells_of_a_segment(device, tmp_path, name):
+    path = device.folder.write(f"cam/{name}")
+    said_by = {"MTX_PATH": "cam", "RTSP_PORT": "8554", "MTX_SEGMENT_DURATION": "60.04"}
+    variables = device.variables | said_by | {"MTX_SEGMENT_PATH": str(path)}
+    # As it does: it cuts the line into words, puts its variables into each, and starts that without a shell,
+    # from a folder of its own.
+    words = shlex.split(recipe("MediaMTX").partition(": ")[2])
+    program, *words = [Template(one).substitute(variables) for one in words]
 
-    said = device.run(hook, MTX_PATH="cam", MTX_SEGMENT_PATH=str(path))
+    done = subprocess.run(
+        [device.bin / program, *words],
+        cwd=tmp_path,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    device.folder.watcher.step(device.folder.clock.now)
 
-    assert said == f"{path}: it counts as finished\n"
+    assert (done.returncode, done.stdout) == (0, f"{path}: it counts as finished\n"), done.stderr
     assert device.folder.states() == {path.name: State.STABLE}
 
 
