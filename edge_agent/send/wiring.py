@@ -255,7 +255,7 @@ def make_group_telling(
         try:
             with Source.open(recording.path) as source:
                 length = min(source.identity.length, bag_list.MOST_BYTES)
-                return bag_list.listed_files(source.read(0, length).decode("utf-8", "replace"))
+                return bag_list.listed_files(source.read(0, length))
         except SourceError:
             return None
 

@@ -163,6 +163,7 @@ def test_a_bag_is_complete_by_its_own_list_and_not_before(tmp_path):
         (here.agent.media / "run_3" / "metadata.yaml").write_text(
             "rosbag2_bagfile_information:\n  relative_file_paths:\n"
             "    - run_3_0.mcap\n    - run_3_1.mcap\n    - run_3_2.mcap\n"
+            f"    - ..\n    - {'x' * 5000}\n"  # of a damaged one: nothing can be called so
         )
         here.agent.start()
         here.wait_until_published(3)

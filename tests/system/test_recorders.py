@@ -99,7 +99,7 @@ def test_each_recipe_that_the_page_says_is_run_is_run_below():
     ]
 
 
-@pytest.mark.parametrize("name", ["2026-11-29 10-15-00.mp4", "it's \"$HOME\" `id`;#.mp4"])
+@pytest.mark.parametrize("name", ["2026-11-29 10-15-00.mp4", 'it\'s "$HOME" `id`;#.mp4'])
 def test_mediamtx_tells_of_a_segment(device, tmp_path, name):
     path = device.folder.write(f"cam/{name}")
     said_by = {"MTX_PATH": "cam", "RTSP_PORT": "8554", "MTX_SEGMENT_DURATION": "60.04"}
