@@ -226,9 +226,9 @@ class Janitor:
         ):
             self._store.running.keep()
             for recording in page:
-                if recording.id in self._leaving:
+                if recording.id in self._leaving or self._pending.must_wait(recording.id, now_s):
                     continue
-                if self._pending.must_wait(recording.id, now_s):
+                if self._leaving.has_file_of(recording.identity):
                     continue
                 decision = self._decide(recording, folder)
                 if decision is RetentionVerdict.KEEP_FOR_NOW:

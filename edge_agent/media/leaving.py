@@ -15,7 +15,7 @@ import structlog
 
 from edge_agent.base.errors import StoreError
 from edge_agent.core.printable import printable
-from edge_agent.core.recording import Recording
+from edge_agent.core.recording import Identity, Recording
 from edge_agent.media import answers, removal
 from edge_agent.store.recordings import Store
 
@@ -42,6 +42,13 @@ class LeavingFiles:
 
     def __contains__(self, recording_id: str) -> bool:
         return recording_id in self._leaving
+
+    def has_file_of(self, identity: Identity) -> bool:
+        """Return whether the file that is *identity* is aside under another of its names.
+
+        Each move sets the time of all its names, so one goes after the other.
+        """
+        return any(one.aside.identity.is_same_file(identity) for one in self._leaving.values())
 
     @property
     def is_full(self) -> bool:

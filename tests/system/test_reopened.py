@@ -101,3 +101,17 @@ def test_L2_what_a_kill_leaves_on_its_way_out_is_back_under_its_name_after_the_n
         for path in here.agent.media.iterdir():
             assert path.read_bytes() == b"recording %s" % path.stem.encode()
         assert len(here.published_digests()) == 20
+
+
+def test_a_recording_of_several_names_goes_by_each_of_them_and_not_again_and_again(tmp_path):
+    with site(tmp_path, retention={"delete": "after_verified"}) as here:
+        first = here.agent.media / "a.mp4"
+        first.write_bytes(os.urandom(3000))
+        others = [here.agent.media / name for name in ("b.mp4", "c.mp4", "sub/d.mp4")]
+        for path in others:
+            path.parent.mkdir(exist_ok=True)
+            path.hardlink_to(first)
+        here.agent.start()
+        wait_for(lambda: not any(path.exists() for path in (first, *others)), "all are let go", 60)
+
+        assert here.agent.state()["totals"]["files_done"] == 4
