@@ -76,9 +76,15 @@ def _asked(url: str) -> bytes:
         answer = link.getresponse()
         content = answer.read(_MOST)
     except (OSError, ValueError, http.client.HTTPException) as error:
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        port = (
+            ""
+            if parts.port
+            else " The URL names no port, so 443 was asked; a server listens at 8443 after its setup."
+        )
         raise SetupError(
-            f"{url} does not answer ({str(error) or type(error).__name__}). Is the server on, and its port open in"
-            " its firewall? Nothing was changed; run this again."
+            f"{url} does not answer ({why}). Is the server on, and its port open in its firewall?{port} Nothing was"
+            " changed; run this again."
         ) from error
     finally:
         link.close()

@@ -7,22 +7,20 @@ is done. The token is claimed before the configuration that names it is there, a
 from __future__ import annotations
 
 import argparse
-import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from edge_agent.base.settings import AgentSettings, ServerSettings, WatchSettings
 from edge_agent.send.enrolment import serial_number
-from edge_agent.setup import authority, congestion, media
+from edge_agent.setup import congestion, given, media
 from edge_agent.setup.media import USER, Access
 from edge_agent.setup.own_token import OwnToken
 from edge_agent.setup.wanted import HEADING, Wanted, device_id
 from edge_host.setup import services
-from edge_host.setup.configuration import have_configuration, rendered, said_by
-from edge_host.setup.errors import SetupError
+from edge_host.setup.configuration import Tables, have_configuration, rendered, said_by
+from edge_host.setup.errors import SetupError, in_words
 from edge_host.setup.machine import Machine, machine_for
 from edge_host.setup.undo import undo
 
@@ -31,7 +29,6 @@ CA = Path("/etc/edge-uploader/server-ca.crt")
 STATE = Path("/var/lib/edge-agent")
 TOKEN = STATE / "token"
 UNIT = "edge-agent.service"
-_MOST_CLAIM = 8 * 1024
 
 
 def setup_device(options: argparse.Namespace) -> int:
@@ -40,20 +37,24 @@ def setup_device(options: argparse.Namespace) -> int:
     Raises:
         SetupError: something stands in the way; what was done is noted, and the same command goes on.
     """
-    machine = machine_for("agent.json", rehearses=options.dry_run or options.show)
+    with in_words():
+        _carry_out(options, machine_for("agent.json", rehearses=options.dry_run or options.show))
+    return 0
+
+
+def _carry_out(options: argparse.Namespace, machine: Machine) -> None:
     if options.undo:
         undo(machine, _TAKES, keeps=_keeps)
         if machine.journal.made or not options.dry_run:
             machine.say(
                 f"Recordings, and the agent's memory in {STATE} with its token, are where they were."
             )
-        return 0
+        return
     plan = _Plan.of(options)
     if options.show:
         sys.stdout.write(rendered(HEADING, plan.wanted.tables))
-        return 0
-    plan.carry_out(machine)
-    return 0
+    else:
+        plan.carry_out(machine)
 
 
 _TAKES = {
@@ -75,15 +76,14 @@ class _Plan:
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> _Plan:
-        for name in ("server", "folder"):
-            if getattr(options, name) is None:
-                raise SetupError(
-                    f"--{name} is needed; `ingest-server setup` prints the whole line."
-                )
         before = said_by(CONFIG)
-        url = _checked_url(options.server)
-        folder = media.real_folder(options.folder)
-        ca = _ca(options, url)
+        server, folder = options.server, options.folder
+        if server is None:
+            server = _last(before, "server", "server", "url")
+        if folder is None:
+            folder = Path(_last(before, "folder", "watch", "folder"))
+        url, folder = given.checked_url(server), media.real_folder(folder)
+        ca = given.ca(options, url, _known_ca(before, url))
         deletes: bool | None = options.delete
         if deletes is None and (said := before.get("retention", {}).get("delete")) is not None:
             deletes = said == "after_verified"
@@ -103,7 +103,7 @@ class _Plan:
             deletes=bool(deletes),
             reads_everything=media.reads_everything() if everything is None else everything,
         )
-        return cls(wanted, access, ca, lambda: _claim(options))
+        return cls(wanted, access, ca, lambda: given.claim(options))
 
     def carry_out(self, machine: Machine) -> None:
         machine.say(f"{self.wanted.device_id}: {self.wanted.folder} -> {self.wanted.url}")
@@ -141,48 +141,16 @@ class _Plan:
         machine.say("Done. What it does: edge-agent status --watch")
 
 
-def _checked_url(url: str) -> str:
-    malformed = SetupError(f"--server {url!r}: write https://HOST:PORT.")
-    try:
-        parts = urlsplit(url)
-        has_place = bool(parts.hostname) and parts.port != 0
-    except ValueError as error:
-        raise malformed from error
-    if parts.scheme not in {"http", "https"} or not has_place:
-        raise malformed
-    if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
-        raise SetupError(
-            "--server http://...: anybody on the way could read the token. Use the server's https:// URL."
-        )
-    return url.rstrip("/")
+def _last(before: Tables, option: str, table: str, key: str) -> str:
+    """Return what an option that is left out said the last time."""
+    found = before.get(table, {}).get(key)
+    if found is None:
+        raise SetupError(f"--{option} is needed; `ingest-server setup` prints the whole line.")
+    return found
 
 
-def _ca(options: argparse.Namespace, url: str) -> bytes | None:
-    if options.ca_sha256 is not None:
-        fingerprint = authority.plain_fingerprint(options.ca_sha256)
-        return authority.fetch(url, fingerprint)
-    if options.ca_file is None:
-        return None
-    try:
-        pem = bytes(options.ca_file.read_bytes())
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem.decode("ascii"))
-    except (ssl.SSLError, ValueError) as error:  # not in ASCII, or empty
-        raise SetupError(
-            f"--ca-file {options.ca_file} holds no certificate in PEM form."
-        ) from error
-    except OSError as error:
-        raise SetupError(f"--ca-file {options.ca_file}: {error.strerror}.") from error
-    return pem
-
-
-def _claim(options: argparse.Namespace) -> str | None:
-    try:
-        if options.claim == "-":
-            found = sys.stdin.readline(_MOST_CLAIM)
-        elif options.claim_file is not None:
-            found = options.claim_file.read_text(encoding="ascii")
-        else:
-            found = options.claim or ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise SetupError(f"The claim token cannot be read: {error}.") from error
-    return found.strip() or None
+def _known_ca(before: Tables, url: str) -> Path | None:
+    """Return the CA that this device trusts already, for this same server."""
+    served = before.get("server", {})
+    is_same = served.get("url", "").rstrip("/") == url
+    return CA if is_same and served.get("ca_file") == str(CA) else None

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edge_agent.media.beneath import ABSENT
 from edge_agent.setup import acl
-from edge_agent.setup.as_user import User
+from edge_host.setup.as_user import User
 from edge_host.setup.errors import SetupError
 from edge_host.setup.machine import Machine, uid_of
 from edge_host.setup.services import UNITS

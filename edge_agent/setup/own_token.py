@@ -44,7 +44,8 @@ class OwnToken:
         given = self.given()
         if given is None:
             raise SetupError(
-                "This device has no token yet: --claim - (from standard input) or --claim-file FILE."
+                "This device has no token that the server takes: give it a claim, with --claim - (from standard input) or"
+                " --claim-file FILE. On the server, `ingest-server setup` prints one."
             )
         if machine.rehearses:
             machine.say(f"would make  {self.path} (this device's token)")

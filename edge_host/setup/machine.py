@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from edge_host.setup.durable import make_folder, put
-from edge_host.setup.errors import SetupError
+from edge_host.setup.errors import SetupError, in_words
 from edge_host.setup.journal import FOLDER as JOURNALS
 from edge_host.setup.journal import Journal
 
@@ -47,21 +47,10 @@ class Machine:
         """
         if _uid(name) is not None:
             self.say(f"  is there  the user {name}")
-        elif self._may(f"the user {name}"):
-            line = f'u {name} - "{what}" {home}'
-            if shutil.which("systemd-sysusers"):
-                run("systemd-sysusers", "--inline", line)
-            else:
-                run(
-                    "useradd",
-                    "--system",
-                    "--user-group",
-                    "--home-dir",
-                    home,
-                    "--comment",
-                    what,
-                    name,
-                )
+        else:
+            with self._making(f"the user {name}") as is_meant:
+                if is_meant:
+                    _add_user(name, what, home)
 
     def folder(self, path: Path, *, mode: int, owner: str = "root") -> None:
         """Have a folder; one that is there stays as it is.
@@ -74,11 +63,10 @@ class Machine:
         self._rehearsed.add(path)
         if not path.parent.is_dir():
             self.folder(path.parent, mode=0o755)
-        if not self._may(f"{path}/"):
-            return
-        with _told(f"{path} cannot be made"):
-            self.journal.note(FOLDER, str(path))
-            make_folder(path, mode=mode, uid=uid_of(owner), gid=gid_of(owner))
+        with self._making(f"{path}/") as is_meant:
+            if is_meant:
+                self.journal.note(FOLDER, str(path))
+                make_folder(path, mode=mode, uid=uid_of(owner), gid=gid_of(owner))
 
     def file(
         self, path: Path, text: str | bytes, what: str, *, mode: int = 0o644, group: str = "root"
@@ -100,8 +88,8 @@ class Machine:
                 " what setup would write (--show prints that)."
             )
         self.folder(path.parent, mode=0o755)
-        if self._may(f"{path} ({what})"):
-            with _told(f"{path} cannot be written"):
+        with self._making(f"{path} ({what})") as is_meant:
+            if is_meant:
                 self.journal.note(FILE, str(path), digest(content))
                 put(path, content, mode=mode, gid=gid_of(group))
         return True
@@ -121,26 +109,25 @@ class Machine:
         Raises:
             SetupError: it cannot be done.
         """
-        if self._may(what):
-            with _told(f"{what} failed"):
+        with self._making(what) as is_meant:
+            if is_meant:
                 if kind is not None:
                     self.journal.note(kind, name)
                 action()
 
-    def _may(self, what: str) -> bool:
+    @contextlib.contextmanager
+    def _making(self, what: str) -> Iterator[bool]:
+        """Yield whether it is to be made and not only said; that it is made is said once it is."""
+        with in_words(f"Not made: {what}"):
+            yield not self.rehearses
         self.say(f"{'would make' if self.rehearses else '      made'}  {what}")
-        return not self.rehearses
 
 
-@contextlib.contextmanager
-def _told(text: str) -> Iterator[None]:
-    """Turn an error of the disk into the sentence that begins with *text*."""
-    try:
-        yield
-    except OSError as error:
-        raise SetupError(
-            f"{text}: {error.strerror or error}. Mend that and run this again."
-        ) from error
+def _add_user(name: str, what: str, home: str) -> None:
+    if shutil.which("systemd-sysusers"):
+        run("systemd-sysusers", "--inline", f'u {name} - "{what}" {home}')
+    else:
+        run("useradd", "--system", "--user-group", "--home-dir", home, "--comment", what, name)
 
 
 def run(*command: str | Path, input_: bytes | None = None) -> bytes:
@@ -198,6 +185,11 @@ def gid_of(group: str) -> int:
         return grp.getgrnam(group).gr_gid
     except KeyError:
         raise SetupError(f"there is no group {group}.") from None
+
+
+def has_user(name: str) -> bool:
+    """Return whether this machine knows a user of that name."""
+    return _uid(name) is not None
 
 
 def _uid(name: str) -> int | None:

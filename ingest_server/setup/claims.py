@@ -36,13 +36,17 @@ class Claims:
             claim_id = self.path.read_text(encoding="ascii").split("_")[1]
         except (OSError, ValueError, IndexError):
             return False
+        try:
+            known = json.loads(self._printed("claim", "list", "--json"))
+        except SetupError:
+            return False  # of another data folder: where the server has no database yet, nobody can use it
         now = rfc3339(datetime.now(UTC))
         return any(
             one["claim_id"] == claim_id
             and one["revoked_at"] is None
             and one["used"] < one["devices"]
             and one["expires_at"] > now
-            for one in json.loads(self._printed("claim", "list", "--json"))
+            for one in known
         )
 
     def make(self, devices: int, days: int) -> None:
@@ -75,6 +79,8 @@ class Claims:
             complaints.seek(0)
             printed, said = out.read(), complaints.read().decode(errors="replace").strip()
         if os.waitstatus_to_exitcode(status) != 0 or not printed:
-            last = said.splitlines()[-1] if said else "it does not say why"
+            last = (
+                said.splitlines()[-1].removeprefix("ingest-server: ") if said else "no reason given"
+            )
             raise SetupError(f"`ingest-server {' '.join(argv[:2])}` failed: {last}")
         return printed

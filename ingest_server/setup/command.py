@@ -22,15 +22,16 @@ from pathlib import Path
 
 from edge_host.setup import services
 from edge_host.setup.configuration import Tables, have_configuration, rendered, said_by
-from edge_host.setup.errors import SetupError
+from edge_host.setup.errors import SetupError, in_words
 from edge_host.setup.journal import Made
 from edge_host.setup.machine import Machine, gid_of, machine_for, run
 from edge_host.setup.undo import undo
 from ingest_server.config import ServerSection
-from ingest_server.setup import firewall
+from ingest_server.setup import data_folder, firewall
 from ingest_server.setup.authority import RENEWED_AT, Authority, Certificate, fingerprint
 from ingest_server.setup.claims import Claims, Commands
-from ingest_server.setup.names import is_name, own_names
+from ingest_server.setup.given_pair import check_pair
+from ingest_server.setup.names import in_ascii, is_name, own_names
 from ingest_server.setup.trial import ask
 
 USER = "ingest-server"
@@ -43,8 +44,6 @@ DATA = Path(ServerSection().data_dir)
 HEADING = "Made by ingest-server setup. Every other key has its default: see server.example.toml."
 _GIVEN = "file of secrets"
 _PORT = 8443
-_UNSEEN = ("home", "root", "tmp", "dev", "proc", "sys", "run")
-"""Where the service sees nothing, or something else."""
 
 
 def setup_server(options: argparse.Namespace, commands: Commands) -> int:
@@ -53,11 +52,18 @@ def setup_server(options: argparse.Namespace, commands: Commands) -> int:
     Raises:
         SetupError: something stands in the way; what was done is noted, and the same command goes on.
     """
-    machine = machine_for("server.json", rehearses=options.dry_run or options.show)
+    with in_words():
+        _carry_out(
+            options, machine_for("server.json", rehearses=options.dry_run or options.show), commands
+        )
+    return 0
+
+
+def _carry_out(options: argparse.Namespace, machine: Machine, commands: Commands) -> None:
     if options.undo:
         undo(machine, {_GIVEN: _take_given}, keeps=_keeps)
         machine.say("Recordings, and the database with the devices' tokens, are where they were.")
-        return 0
+        return
     plan = _Plan.of(options)
     if options.show:
         sys.stdout.write(rendered(HEADING, plan.tables))
@@ -65,7 +71,6 @@ def setup_server(options: argparse.Namespace, commands: Commands) -> int:
         plan.renew(machine)
     else:
         plan.carry_out(machine, Claims(CLAIM, commands))
-    return 0
 
 
 def _take_given(one: Made) -> str | None:
@@ -95,10 +100,13 @@ class _Plan:
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> _Plan:
-        given = [name.lower() for name in options.name]
+        given = [in_ascii(name.lower()) for name in options.name]
         for name in given:
             if not is_name(name):
-                raise SetupError(f"--name {name!r} is neither a host's name nor an address.")
+                raise SetupError(
+                    f"--name {name!r} is neither a host's name nor an address: such as ingest.example.org, without"
+                    " https:// and without a port."
+                )
         if options.devices < 1 or options.days < 1:
             raise SetupError("--devices and --days are at least 1.")
         if (options.cert_file is None) != (options.key_file is None):
@@ -107,14 +115,12 @@ class _Plan:
         served = before.get("server", {})
         pair, ca_file = _own_pair(options, before.get("tls", {}))
         listened = served.get("listen", "").rpartition(":")[2]
-        port = options.port or (int(listened) if listened.isdecimal() else _PORT)
+        port = int(listened) if listened.isdecimal() else _PORT
+        port = port if options.port is None else options.port
         if not 1 <= port <= 65535:
             raise SetupError(f"--port {port}: 1 to 65535.")
         data_dir = (options.data_dir or Path(served.get("data_dir", DATA))).absolute()
-        if data_dir.parts[1:2] and data_dir.parts[1] in _UNSEEN:
-            raise SetupError(
-                f"--data-dir {data_dir}: a service does not see /{data_dir.parts[1]}. Name another place."
-            )
+        data_folder.refuse_unfit(data_dir)
         names = list(dict.fromkeys([*given, *own_names()]))
         return cls(names, port, data_dir, pair, ca_file, options.devices, options.days)
 
@@ -139,8 +145,11 @@ class _Plan:
         machine.user(USER, "Ingest server", str(DATA))
         machine.folder(ETC, mode=0o755)
         machine.folder(self.data_dir, mode=0o750, owner=USER)
+        data_folder.have_it_writable(machine, self.data_dir, USER)
         if self.pair is None:
             self.have_certificate(machine)
+        elif not machine.rehearses:
+            check_pair(*self.pair, USER)
         is_changed = have_configuration(machine, CONFIG, HEADING, self.tables)
         if text := "".join(self._drop_in()):
             is_changed |= machine.file(DROP_IN, text, "what the service may do besides")

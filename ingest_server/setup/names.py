@@ -22,6 +22,14 @@ def is_name(text: str) -> bool:
     return _NAME.match(text) is not None
 
 
+def in_ascii(name: str) -> str:
+    """Return a host's name as DNS and certificates have it: other letters as ``xn--``; as it is, if it is none."""
+    try:
+        return name.encode("idna").decode("ascii")
+    except UnicodeError:
+        return name
+
+
 def own_names() -> list[str]:
     """Return them, the likeliest first: the address that leads out, the name, mDNS's name, the others."""
     host = socket.gethostname().lower()

@@ -167,3 +167,62 @@ def test_a_device_takes_no_other_authority_and_a_card_of_its_name_needs_a_token(
     )
     other = machine.program("edge_agent", *arguments[:-1], "cam-2", code=1)
     assert "holds the token of cam-1" in other
+
+
+def test_a_second_setup_takes_the_data_elsewhere_and_a_disk_that_is_roots_becomes_the_servers(
+    machine,
+):
+    require("openssl")
+    machine.run("mkdir", "-p", "/srv/disk/lost+found", "/srv/others/of somebody")
+    machine.run("touch", "/srv/file")
+    first = machine.program("ingest_server", "setup", "--name", "localhost")
+
+    refused = machine.program("ingest_server", "setup", "--data-dir", "/srv/others", code=1)
+    no_folder = machine.program("ingest_server", "setup", "--data-dir", "/srv/file", code=1)
+    again = machine.program(
+        "ingest_server", "setup", "--name", "localhost", "--data-dir", "/srv/disk"
+    )
+
+    assert "chown -R ingest-server: /srv/others" in refused
+    assert "Not made: /srv/file/: File exists" in no_folder
+    assert "made  /srv/file/" not in no_folder
+    assert "made  /srv/disk/ belongs to ingest-server" in again
+    assert device_line(again)[0] != device_line(first)[0]
+    log = machine.start("ingest-server", "ingest_server", "run")
+    wait_for(lambda: "server.started" in log.read_text(), "the server runs", 30)
+    assert "/srv/disk" in machine.program("ingest_server", "setup", "--show")
+
+
+def test_a_given_certificate_is_tried_before_it_is_named(machine):
+    require("openssl")
+    common = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-subj")
+    for one in ("a", "b"):
+        machine.run(
+            "openssl",
+            "req",
+            *common,
+            f"/CN={one}",
+            "-keyout",
+            f"/srv/{one}.key",
+            "-out",
+            f"/srv/{one}.crt",
+        )
+
+    def refused(cert, key):
+        options = ("--cert-file", cert, "--key-file", key)
+        return machine.program("ingest_server", "setup", *options, code=1)
+
+    assert "--cert-file: /nowhere cannot be read" in refused("/nowhere", "/srv/a.key")
+    assert "--key-file: /srv/b.key is not the key of /srv/a.crt" in refused(
+        "/srv/a.crt", "/srv/b.key"
+    )
+    assert "/srv/a.key: the user ingest-server may not read it" in refused(
+        "/srv/a.crt", "/srv/a.key"
+    )
+    assert not (machine.files / "etc/edge-uploader/server.toml").exists()
+    machine.run("chgrp", "ingest-server", "/srv/a.key")
+    machine.run("chmod", "640", "/srv/a.key")
+    said = machine.program(
+        "ingest_server", "setup", "--cert-file", "/srv/a.crt", "--key-file", "/srv/a.key"
+    )
+    assert "edge-agent setup --server" in said

@@ -6,6 +6,7 @@ import pytest
 
 from ingest_server import cli
 from ingest_server.setup import command
+from ingest_server.setup.names import in_ascii
 
 
 @pytest.fixture
@@ -66,12 +67,33 @@ def test_an_address_without_a_port_is_no_trouble(config, capsys, listen):
     ("options", "sentence"),
     [
         (["--name", "a,DNS:evil"], "neither a host's name nor an address"),
+        (["--name", "https://h.example/"], "without https:// and without a port"),
         (["--port", "70000"], "1 to 65535"),
+        (["--port", "0"], "1 to 65535"),
         (["--devices", "0"], "at least 1"),
         (["--cert-file", "/c"], "belong together"),
         (["--data-dir", "/home/pi/data"], "a service does not see /home"),
         (["--data-dir", "/tmp/data"], "a service does not see /tmp"),
+        (["--data-dir", "/"], "is the system's"),
+        (["--data-dir", "/etc/uploads"], "is the system's"),
+        (["--data-dir", "/var/lib"], "is the system's"),
     ],
 )
 def test_what_cannot_be_is_a_sentence(config, capsys, options, sentence):
     assert sentence in refused(capsys, *options)
+
+
+def test_a_link_to_a_place_that_a_service_does_not_see_is_refused(config, capsys, tmp_path):
+    (tmp_path / "link").symlink_to("/home/somebody")
+
+    said = refused(capsys, "--data-dir", str(tmp_path / "link"))
+
+    assert f"{tmp_path}/link (that is /home/somebody): a service does not see /home" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("Bücher.example", "xn--bcher-kva.example"), ("h.example", "h.example"), ("::1", "::1")],
+)
+def test_a_name_in_other_letters_is_as_dns_has_it(name, wanted):
+    assert in_ascii(name.lower()) == wanted

@@ -17,9 +17,12 @@ class User:
 
     @classmethod
     def named(cls, name: str, groups: Sequence[str]) -> User:
-        """Return that user, in its own group and *groups*."""
+        """Return that user, in all of its groups as a service is, and in *groups*."""
         found = pwd.getpwnam(name)
-        return cls(found.pw_uid, found.pw_gid, tuple(grp.getgrnam(one).gr_gid for one in groups))
+        own = os.getgrouplist(name, found.pw_gid)
+        return cls(
+            found.pw_uid, found.pw_gid, (*own, *(grp.getgrnam(one).gr_gid for one in groups))
+        )
 
     @classmethod
     def owning(cls, status: os.stat_result) -> User:
