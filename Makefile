@@ -44,10 +44,10 @@ $(RUN): pyproject.toml constraints-run.txt
 setup: $(STAMP)
 
 run: $(RUN) ## broker, server and agent on this machine, watching ./media (ARGS=--max-rate=2MB)
-	@$(BIN)/python -m demo $(ARGS)
+	@exec $(BIN)/python -m demo $(ARGS)
 
 run-scale: $(STAMP) ## three servers over PostgreSQL and an S3 store, behind HAProxy, watching ./media
-	@$(BIN)/python -m demo.scale $(ARGS)
+	@exec $(BIN)/python -m demo.scale $(ARGS)
 
 demo: $(RUN) ## record a short video into ./media (in a second terminal)
 	@$(BIN)/python -m demo.record $(ARGS)

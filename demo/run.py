@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from signal import SIGHUP, SIGINT, SIGRTMIN, SIGTERM, SIGUSR1, SIGUSR2, signal
@@ -47,6 +49,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run until a signal; return the exit code."""
     signals = 0
+    make_is_gone = _make_is_gone()
     wishes: SimpleQueue[str] = SimpleQueue()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -73,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         layout.make_folders()
         with layout.lock():
-            Launcher(layout, screen, lambda: signals > 0, wishes).run(
+            Launcher(layout, screen, lambda: signals > 0 or make_is_gone(), wishes).run(
                 server_port=chosen.server_port,
                 mqtt_port=chosen.mqtt_port,
                 max_rate=None if chosen.max_rate == "none" else chosen.max_rate,
@@ -84,3 +87,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     screen.say("everything has stopped")
     return 0
+
+
+def _make_is_gone() -> Callable[[], bool]:
+    """Return what tells whether the `make` that started this was killed, which could not say so.
+
+    Whoever starts the demo otherwise may leave it running.
+    """
+    if "MAKELEVEL" not in os.environ:
+        return lambda: False
+    parent = os.getppid()
+    return lambda: os.getppid() != parent

@@ -48,5 +48,12 @@ class Screen:
 
     def _draw(self) -> None:
         if self._live:
-            width = shutil.get_terminal_size().columns
-            print(self._live[: width - 1], end="", flush=True)
+            shown = cut(self._live, shutil.get_terminal_size().columns - 1)
+            print(shown, end="", flush=True)
+
+
+def cut(text: str, width: int) -> str:
+    """Return as many whole parts of *text*, between commas, as fit; the first in any case, cut where it must be."""
+    if len(text) > width:
+        text = text[: width + 1].rpartition(",")[0] or text
+    return text[:width]

@@ -159,6 +159,23 @@ def test_make_run_in_a_terminal_ends_by_ctrl_c_with_all_its_processes(tmp_path):
         demo.close()
 
 
+def test_a_make_that_is_killed_takes_the_demo_with_it(tmp_path):
+    make = ("make", "-o", f"{sys.prefix}/.installed-run", f"VENV={sys.prefix}", "run")
+    demo = Demo(tmp_path, command=make)
+    try:
+        demo.wait_for_text("is online")
+        [launcher] = demo.children()
+        children = _children(launcher)
+
+        demo.process.kill()
+
+        demo.wait_for_text("everything has stopped")
+        wait_for(lambda: not any(map(_is_running, [launcher, *children])), "no process is left", 20)
+        assert len(children) == 3
+    finally:
+        demo.close()
+
+
 def test_ctrl_c_with_an_upload_under_way_ends_in_ten_seconds_and_it_goes_on_next_time(tmp_path):
     demo = Demo(tmp_path, "--max-rate", "300KB")
     try:
