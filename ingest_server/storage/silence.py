@@ -21,6 +21,24 @@ class SilentError(Exception):
     """It is silent, and somebody else finds out for how long: asking it now would cost a thread."""
 
 
+class Ask:
+    """One who asks, and since when nothing has come of it."""
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        self._taken = 0
+        self.at_s = now_s()
+
+    def taken(self, count: int) -> None:
+        """Note that so many bytes of what is asked have been taken, over all tries.
+
+        That says nothing to others: what hangs takes as many as fit into buffers, of each who begins.
+        """
+        if count > self._taken:
+            self._taken = count
+            self.at_s = self._now_s()
+
+
 class Silence:
     """What all who ask one database, or one store, know together; used from any thread."""
 
@@ -35,37 +53,37 @@ class Silence:
         self._silent_s = SILENT_S if silent_s is None else silent_s
         self._lock = threading.Lock()
         self._heard_s = now_s()
-        self._asked: dict[object, float] = {}
-        """Since when each of those waits who ask now."""
-        self._trial: object | None = None
+        self._asked: set[Ask] = set()
+        """Those who ask now."""
+        self._trial: Ask | None = None
         """Who asks though it is silent."""
         self._is_certain = False
         """Whether the last who gave up did so because nothing came."""
 
     @contextmanager
-    def asking(self) -> Iterator[None]:
+    def asking(self) -> Iterator[Ask]:
         """Ask something in the body, which tells of each answer by `heard` and of having given up by `gave_up`.
 
         Raises:
             SilentError: it is silent, and somebody asks already.
         """
-        me = object()
+        me = Ask(self.now_s)
         with self._lock:
             if self._is_silent():
                 if self._trial is not None:
                     raise SilentError
                 self._trial = me
-            self._asked[me] = self.now_s()
+            self._asked.add(me)
         try:
-            yield
+            yield me
         finally:
             with self._lock:
-                del self._asked[me]
+                self._asked.discard(me)
                 if self._trial is me:
                     self._trial = None
 
     @contextmanager
-    def asking_once(self, *, refusals: Kinds, nothing: Kinds) -> Iterator[None]:
+    def asking_once(self, *, refusals: Kinds, nothing: Kinds) -> Iterator[Ask]:
         """Ask something in the body that is answered once: its end tells how.
 
         Args:
@@ -75,12 +93,11 @@ class Silence:
         Raises:
             SilentError: as `asking` says.
         """
-        with self.asking():
-            since_s = self.now_s()
+        with self.asking() as ask:
             try:
-                yield
+                yield ask
             except nothing:
-                self.gave_up(since_s)
+                self.gave_up(ask.at_s)
                 raise
             except refusals:
                 self.heard()
@@ -104,6 +121,6 @@ class Silence:
         if self._is_certain:
             return True
         # Who asked before something was heard may wait for more than an answer: for a lock, or a long piece of work.
-        unheard = (at_s for at_s in self._asked.values() if at_s >= self._heard_s)
+        unheard = (one.at_s for one in self._asked if one.at_s >= self._heard_s)
         now_s = self.now_s()
         return now_s - min(unheard, default=now_s) > self._silent_s

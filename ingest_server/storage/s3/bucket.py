@@ -37,9 +37,12 @@ from upload_protocol.digests import Digest
 LAST_TRY_S = 20.0
 """After so long no try follows another: a request ends soon after a store has fallen silent."""
 SILENT_S = 10.0
-"""Without any byte that came, or that the store has taken: a part may take minutes on a slow way."""
-SENT_BYTES = 256 * 1024
-"""Sent, or read, at once."""
+"""Without any byte that came, and for somebody who waits without one that was taken: a part may take minutes on a
+slow way."""
+SENT_BYTES = 64 * 1024
+"""Sent at once: on a new connection, that takes no longer than connecting may, on however slow a way."""
+READ_BYTES = 256 * 1024
+"""Read at once."""
 MOST_AT_ONCE = 1000
 """Keys in one request to delete."""
 
@@ -84,7 +87,7 @@ class Stream:
         with as_os_errors(self._key):
             found = bytearray()
             while len(found) < length:
-                some = self._body.read(min(length - len(found), SENT_BYTES))
+                some = self._body.read(min(length - len(found), READ_BYTES))
                 if not some:
                     break
                 self._heard()
@@ -96,16 +99,16 @@ class Stream:
 
 
 class _Sent:
-    """What is sent to the store, piece by piece: that one was taken shows that the store is not silent."""
+    """What is sent to the store, piece by piece."""
 
-    def __init__(self, body: IO[bytes], heard: Callable[[], None]) -> None:
+    def __init__(self, body: IO[bytes], taken: Callable[[int], None]) -> None:
+        """*taken* is told how many bytes were taken from here."""
         self._body = body
-        self._heard = heard
+        self._taken = taken
 
     def read(self, _: int = -1) -> bytes:
         """Return the next piece, longer than who sends it asks for; when this is asked, the last one is sent."""
-        if self._body.tell():
-            self._heard()
+        self._taken(self._body.tell())
         return self._body.read(SENT_BYTES)
 
     def __getattr__(self, name: str) -> Any:
@@ -356,13 +359,14 @@ class Bucket:
 
     def _ask(self, call: str, about: str, **arguments: Any) -> Any:
         self._begun.at_s = self._silence.now_s()
-        with as_os_errors(about), self._silence.asking_once(refusals=_REFUSALS, nothing=_NOTHING):
+        asking = self._silence.asking_once(refusals=_REFUSALS, nothing=_NOTHING)
+        with as_os_errors(about), asking as self._begun.ask:
             return getattr(self._client, call)(Bucket=self.place.bucket, **arguments)
 
     def _send_in_pieces(self, request: Any, **_: Any) -> None:
-        """Let each piece of a body that is sent be heard of, not its end alone."""
+        """Let each piece of a body that is taken be noted, not its end alone."""
         if hasattr(request.body, "read"):  # what is stored is; it has been signed by now
-            request.body = _Sent(request.body, self._silence.heard)
+            request.body = _Sent(request.body, self._begun.ask.taken)
 
     def _refuse_late(self, **_: Any) -> None:
         """Refuse one more try of a request that was begun long ago; each try asks.

@@ -8,6 +8,7 @@ from contextlib import closing, suppress
 import pytest
 
 from demo.ports import LOOPBACK
+from edge_host.clock import SystemClock
 from ingest_server.storage.s3 import bucket
 from ingest_server.storage.s3.bucket import Bucket
 from ingest_server.storage.silence import Silence
@@ -70,4 +71,33 @@ def test_a_store_whose_bytes_come_slowly_is_not_silent(store):
             data = found.read(9 * MIB)
 
     assert data == bytes(9 * MIB)
-    assert len(heard) >= 9 * MIB / bucket.SENT_BYTES
+    assert len(heard) >= 9 * MIB / bucket.READ_BYTES
+
+
+def test_a_store_that_hangs_is_silent_though_buffers_take_what_newcomers_send(store):
+    """Each of them has some MiB taken by the kernels on the way, and no answer."""
+    data = bytes(8 * MIB)
+    with closing(Bucket(store.place())) as asked:
+        asked.put("before", data)
+        asked._silence = Silence(SystemClock().now_s, silent_s=1.0)
+        refused = threading.Event()
+
+        def put():
+            try:
+                asked.put("later", data)
+            except OSError as error:
+                if "it says nothing" in str(error):
+                    refused.set()
+
+        with store.paused():
+            first = threading.Thread(target=put)
+            others = [first]
+            first.start()
+            while first.is_alive() and not refused.wait(0.3):
+                others.append(threading.Thread(target=put))
+                others[-1].start()
+            is_first_waiting = first.is_alive()
+        for one in others:
+            one.join(60)
+
+    assert (refused.is_set(), is_first_waiting) == (True, True)

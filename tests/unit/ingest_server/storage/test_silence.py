@@ -89,3 +89,27 @@ def test_one_who_tried_in_vain_lets_the_next_one_try(site):
         raise OSError("away")
 
     assert site.may_ask()
+
+
+def test_bytes_that_are_taken_from_newcomers_are_no_answer_to_who_waits(site):
+    with ExitStack() as waiting:
+        waiting.enter_context(site.silence.asking())
+        site.s += SILENT_S
+        waiting.enter_context(site.silence.asking()).taken(1)
+        site.s += 0.1
+        assert site.may_ask()
+        waiting.enter_context(site.silence.asking()).taken(1)
+
+        assert not site.may_ask()
+
+
+def test_who_has_bytes_taken_again_and_again_waits_for_nothing_but_not_by_the_same_ones(site):
+    with site.silence.asking() as ask:
+        for count in (1, 2, 2):
+            site.s += SILENT_S - 0.1
+            ask.taken(count)
+        with site.silence.asking():
+            assert site.may_ask()
+        site.s += 0.2
+        with site.silence.asking():
+            assert not site.may_ask()
