@@ -8,7 +8,7 @@
     housekeeper.stop()
     store.close()
 
-Its thread ends with the uploads' `stop`; `Housekeeper.stop` waits for it.
+Its threads end with the uploads' `stop`; `Housekeeper.stop` waits for them.
 """
 
 from __future__ import annotations
@@ -80,7 +80,11 @@ class Housekeeper:
         self._disk_space = DiskSpace(store)
         self.retention = Retention(store, uploads.publisher, uploads.standings, self._file_removed)
         self._rot_told = 0
-        self._thread = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._keep_house, name="housekeeping", daemon=True),
+            threading.Thread(target=self._look_around, name="looking-around", daemon=True),
+        ]
+        """The second one may wait for a bucket that hangs, and holds up nothing else."""
 
     def recover(self) -> Recovery:
         """Take up what the last run left, where that is done before requests come.
@@ -115,23 +119,33 @@ class Housekeeper:
 
     def start(self) -> None:
         """Begin to keep house; after `recover`."""
-        self._thread.start()
+        for one in self._threads:
+            one.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Wait until nothing is at work; soon, once the uploads are stopped.
 
         Args:
-            timeout_s: how long to wait at most.
+            timeout_s: how long to wait at most for each of them.
         """
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
+        for one in self._threads:
+            if one.ident is not None:
+                one.join(timeout_s)
+
+    def _look_around(self) -> None:
+        while not self._store.stopping.wait(LOG_EVERY_S):
+            try:
+                self._store.blobs.look_around()
+            except (Refused, OSError) as error:
+                log.warning("housekeeping.failed", error=str(error))
+            except Exception:
+                log.exception("housekeeping.failed")
 
     def _keep_house(self) -> None:
         looks = 0 if self._mends_first else int(EVERY_S / LOG_EVERY_S) - 1
         while not self._store.stopping.wait(LOG_EVERY_S):
             looks += 1
             try:
-                self._store.blobs.look_around()
                 self.cut_log()
                 if looks * LOG_EVERY_S >= EVERY_S:
                     looks = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -23,10 +23,11 @@ from ingest_server.storage.s3.places import S3Places
 from ingest_server.upkeep.recovery import settle_lost
 from tests.support.core_site import new_key
 from tests.support.processes import toml
+from tests.support.routed import Field, make_bucket
 from tests.support.s3_keys import content_of, keys_below, put_object
 from tests.support.s3_proxy import answer, proxy_to
 from tests.support.seaweed import seaweed
-from tests.support.secured import complete, create, put, secured, upload
+from tests.support.secured import complete, create, put, upload
 from tests.support.tongues import TONGUES, File
 from tests.support.visitors import add_user, visitor
 
@@ -45,30 +46,6 @@ def store():
 @pytest.fixture(scope="module")
 def bucket(store):
     return store.bucket()
-
-
-class Field:
-    """A server's own place, a bucket beside it, and the server over both, as often as it is started."""
-
-    def __init__(self, folder, store, bucket):
-        self.folder, self.store = folder, store
-        (folder / "data").mkdir(parents=True)
-        self.own, self.name = store.place(), bucket
-        self.other = self.own.sibling(f"s3://{bucket}/raw/{self.own.prefix}")
-
-    def rule(self, **more):
-        prefix = self.other.prefix
-        return {"match": "drone-*", "bucket": self.name, "prefix": prefix, **more}
-
-    @contextmanager
-    def server(self, *rules, **tables):
-        storage = self.store.settings(self.own)
-        with secured(self.folder, storage=storage, route=list(rules), **tables) as site:
-            yield site
-
-    def content(self, url):
-        bucket, _, key = url.removeprefix("s3://").partition("/")
-        return content_of(self.own.sibling(f"s3://{bucket}"), key)
 
 
 @pytest.fixture
@@ -317,11 +294,6 @@ def test_a_bucket_that_is_another_servers_when_it_comes_back_takes_nothing(
     assert refusal(before) == refusal(after) == (503, "server-busy", "30")
     assert "is in use by another server" in after.json()["detail"]
     assert keys_below(other.own, ".ingest-server/begun/") == []
-
-
-def make_bucket(place):
-    with closing(Bucket(place)) as asked:
-        asked._ask("create_bucket", place.bucket)
 
 
 @pytest.fixture

@@ -82,10 +82,16 @@ class Proving:
     def require(self, name: str) -> None:
         """Look at a place that could not be looked at yet, unless somebody has just done so.
 
+        One that was looked at before and is away now is not tried: a request to a bucket that hangs would
+        hold a thread for half a minute, and there may be many. `look_around` finds out when it is back.
+
         Raises:
             AwayError: it cannot be used.
         """
         if name not in self._unproved:
+            why = self._away.get(name)
+            if why is not None:
+                raise AwayError(errno.EBUSY, why, name)
             return
         with self._lock:
             now_s = self._now_s()
@@ -109,7 +115,8 @@ class Proving:
         """Find out which places of the rules can be used now."""
         for name in self._named:
             try:
-                self.require(name)
+                if name in self._unproved:
+                    self.require(name)
                 self._place(name).mark.check(self._own.mark.id)
             except OSError as error:
                 if name not in self._unproved:  # else it was said by whoever tried
