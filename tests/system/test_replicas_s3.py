@@ -8,88 +8,21 @@ import socket
 import threading
 from contextlib import closing, suppress
 from functools import partial
-from typing import Any
 
 import httpx
 import pytest
 
-from ingest_server.core import events
 from ingest_server.storage.postgres.transactions import PostgresState
-from ingest_server.storage.s3.bucket import Bucket
 from tests.support.core_site import InThread
-from tests.support.plain import plain_client
+from tests.support.pair import MIB, Pair
 from tests.support.postgres import postgres
-from tests.support.processes import HASTY_SERVER, Server, wait_for
-from tests.support.s3_keys import content_of
+from tests.support.processes import wait_for
 from tests.support.s3_proxy import Standstill, proxy_to
 from tests.support.seaweed import seaweed
 from tests.support.secured import complete, create, put
 
 pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(240)]
-MIB = 1024 * 1024
 LENGTH = 9 * MIB
-
-
-class Replicas:
-    """Two of them, and what they share."""
-
-    def __init__(self, folder, database, store, proxy) -> None:
-        self.proxy = proxy
-        self.place = store.place(endpoint=proxy.endpoint)
-        self.url = database.database()
-        self.bucket = Bucket(store.of(self.place.prefix))
-        storage = {"state": self.url, **store.settings(self.place)}
-        self.both = [Server(folder / name, storage=storage) for name in ("one", "other")]
-        for server in self.both:
-            server.command = [*HASTY_SERVER, "run", "--config", server.config]
-            server.start()
-        self.token = self.both[0].run("token", "add", "drone-1").splitlines()[-1]
-
-    def close(self) -> None:
-        for server in self.both:
-            server.close()
-        self.bucket.close()
-
-    def camera(self, server) -> httpx.Client:
-        known = {"Authorization": f"Bearer {self.token}"}
-        address = f"http://127.0.0.1:{server.port}"
-        return plain_client(address, headers=known, trust_env=False, timeout=60)
-
-    def begun(self, name: str, data: bytes) -> str:
-        """Bring an upload, half of it through each."""
-        one, other = self.both
-        with self.camera(one) as camera:
-            upload_id = create(camera, name=name, length=len(data)).json()["id"]
-            assert put(camera, upload_id, data[: 8 * MIB]).status_code == 200
-        with self.camera(other) as camera:
-            assert put(camera, upload_id, data[8 * MIB :], start=8 * MIB).status_code == 200
-        return upload_id
-
-    def completed(self, server, upload_id: str, data: bytes) -> dict[str, Any]:
-        """Ask until there is a receipt."""
-        with self.camera(server) as camera:
-
-            def receipt():
-                answer = complete(camera, upload_id, data)
-                assert answer.status_code in {200, 202, 503}, answer.text
-                return answer.json() if answer.status_code == 200 else None
-
-            return wait_for(receipt, "there is a receipt")
-
-    def objects(self) -> list[str]:
-        inner = f"{self.place.prefix}.ingest-server/"
-        found = [one.key for one in self.bucket.listed(self.place.prefix)]
-        return [key for key in found if not key.startswith((f"{inner}store", f"{inner}probe"))]
-
-    def has_objects(self, count: int) -> bool:
-        return len(self.objects()) == count
-
-    def content(self, key: str) -> bytes:
-        return content_of(self.place, key)
-
-    def completions(self) -> int:
-        with closing(PostgresState.open(self.url)) as state:
-            return state.outbox.counted(0, state.outbox.newest()).get(events.COMPLETED, 0)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +34,8 @@ def engines():
 @pytest.fixture
 def replicas(tmp_path, engines):
     engines[2].clear()
-    made = Replicas(tmp_path, *engines)
+    made = Pair(tmp_path, *engines)
+    made.start()
     yield made
     engines[2].clear()
     made.close()
