@@ -24,11 +24,14 @@ class Move:
         folder: Path,
         store: Seaweed,
         database: Postgres,
+        facts_are_there: bool = False,
         **tables: Any,
     ) -> None:
+        """*facts_are_there*: in PostgreSQL before the move."""
         self.place = store.place()
         self.url = database.database()
-        self.old = Server(folder / "old", **tables)
+        facts = {"storage": {"state": self.url}} if facts_are_there else {}
+        self.old = Server(folder / "old", **tables, **facts)
         self.data_dir = self.old.data_dir
         storage = {"state": self.url, **store.settings(self.place)}
         self._tables = tables

@@ -193,6 +193,58 @@ def test_there_is_no_way_back_from_facts_that_the_folder_does_not_have(
 
 
 @pytest.mark.nightly
+def test_files_move_to_a_bucket_and_facts_stay_in_postgresql_while_a_device_uploads(
+    tmp_path, store, database
+):
+    def token(device: str) -> str:
+        return move.old.run("token", "add", device).splitlines()[-1]
+
+    with closing(Move(tmp_path, store, database, facts_are_there=True)) as move:
+        move.old.start()
+        agent = Agent(
+            tmp_path / "device",
+            url=f"http://127.0.0.1:{move.old.port}",
+            token=token("drone-1"),
+            upload={"max_rate": "1MB"},
+        )
+        with closing(agent), move.camera(token("other")) as camera:
+            agent.start()
+            (agent.media / "first.mp4").write_bytes(os.urandom(MIB))
+            wait_for(lambda: len(move.files()) == 1, "the first recording is published", 60)
+            large, key = os.urandom(9 * MIB), new_key()
+            receipt = upload(camera, large, name="large.mp4", key=key)
+            (agent.media / "across.mp4").write_bytes(os.urandom(24 * MIB))
+            wait_for(
+                lambda: move.old.open_uploads(agent.token).get("across.mp4"), "it is on its way", 60
+            )
+
+            assert "Facts:  stay where they are" in move.migrate("--dry-run").stdout
+            move.old.stop(20)
+            facts = move.migrate()
+            assert facts.returncode == 0, facts.stderr
+            with pytest.raises(StateLostError, match="was moved to"):
+                IngestServer(load(move.old.config, environ={}))
+            move.new.start()
+            copied = move.migrate()
+            assert copied.returncode == 1, copied.stderr
+            assert "1 upload still arriving" in copied.stdout
+            (agent.media / "later.mp4").write_bytes(os.urandom(MIB))
+            assert asked_again(camera, large, key) == receipt
+            wait_for(lambda: "across.mp4" in str(move.files()), "it ended where it began", 120)
+            wait_for(lambda: "later.mp4" in str(move.objects()), "the next is in the bucket", 120)
+
+            over = move.migrate()
+            assert over.returncode == 0, over.stderr
+            move.new.stop(20)
+            move.after.start()
+            assert asked_again(camera, large, key) == receipt
+            recordings = {path.name: path.read_bytes() for path in agent.media.iterdir()}
+
+        made = {name.split("/")[-1]: content for name, content in move.objects().items()}
+    assert made == {**recordings, "large.mp4": large}
+
+
+@pytest.mark.nightly
 def test_facts_move_and_files_stay_where_they_are(tmp_path, store, database):
     with closing(Move(tmp_path, store, database)) as move:
         move.new = move.server(tmp_path / "facts", {"state": move.url})
