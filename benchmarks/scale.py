@@ -2,7 +2,7 @@
 
 Its speed, beside a program that writes the same parts to the same store by boto3 and does nothing else: in turn,
 in each round, so that a noisy minute hits both. Then its memory while many uploads are under way, each a request
-that goes on all the time, and one comes as fast as it is taken.
+that goes on all the time, and one comes as fast as it is taken. Last, what it asks of the bucket for a file.
 
 PostgreSQL and SeaweedFS are started for it, on the same processors. Nothing of either is kept.
 """
@@ -17,7 +17,7 @@ import shutil
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +25,13 @@ from typing import Any, Self
 
 import boto3
 
-from benchmarks import machine, many_devices, straight
+from benchmarks import machine, many_devices, store_traffic, straight
 from benchmarks.load_client import Case, Client
 from benchmarks.machine import cpu_s
 from demo.ports import LOOPBACK
 from tests.support.postgres import postgres
 from tests.support.processes import Server
+from tests.support.s3_proxy import Proxy, proxy_to
 from tests.support.seaweed import BUCKET, KEY, SECRET, Seaweed, seaweed
 
 MIB = 1024 * 1024
@@ -114,21 +115,47 @@ def main() -> int:
             if chosen.rounds:
                 _compare(here, store, chosen.rounds)
             _fill(here, chosen.uploads, chosen.seconds, idle)
+        _ask(folder / "asked")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 
+def _ask(folder: Path) -> None:
+    """Print what the bucket is asked for a file."""
+    folder.mkdir()
+    with contextlib.ExitStack() as stack:
+        proxies: list[Proxy] = []
+
+        def through(store: Seaweed) -> str:
+            proxies.append(stack.enter_context(proxy_to(store.endpoint)))
+            return proxies[0].endpoint
+
+        here, _ = stack.enter_context(replica(folder, many_devices.SPARE, through=through))
+        last: list[tuple[str, int]] = []
+
+        def send(case: Case) -> float:
+            last[:] = [(here.create(case.length), case.length)]
+            return here.send(case, [target for target, _ in last])
+
+        store_traffic.measure(proxies[0], send, lambda: here.complete(*last[0]))
+
+
 @contextlib.contextmanager
-def replica(folder: Path, threads: int) -> Iterator[tuple[Replica, Seaweed]]:
-    """Run the engines and one server over them."""
+def replica(
+    folder: Path, threads: int, *, through: Callable[[Seaweed], str | None] = lambda _: None
+) -> Iterator[tuple[Replica, Seaweed]]:
+    """Run the engines and one server over them; *through* returns where it finds the store, if not where it is."""
     with postgres(is_durable=True) as database, seaweed() as store:
         server = Server(
             folder / "server",
             server={"threads": threads},
             auth={"mode": "open"},
             route=[straight.ROUTE],
-            storage={"state": database.database(), **store.settings(store.place())},
+            storage={
+                "state": database.database(),
+                **store.settings(store.place(endpoint=through(store))),
+            },
         )
         server.start()
         try:

@@ -30,7 +30,7 @@ class Move:
         """*facts_are_there*: in PostgreSQL before the move."""
         self.place = store.place()
         self.url = database.database()
-        facts = {"storage": {"state": self.url}} if facts_are_there else {}
+        facts: dict[str, Any] = {"storage": {"state": self.url}} if facts_are_there else {}
         self.old = Server(folder / "old", **tables, **facts)
         self.data_dir = self.old.data_dir
         storage = {"state": self.url, **store.settings(self.place)}
