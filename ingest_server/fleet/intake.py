@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ from ingest_server.fleet.service import FleetService
 from ingest_server.storage.interface import DeviceEvent
 
 log = structlog.get_logger()
+
+SELDOM_S = 60.0
+"""A device that reports no oftener is not told by its next report what was written just before this one."""
 
 
 class Intake:
@@ -44,6 +48,9 @@ class Intake:
             self._take_events(member, report)
             for told in report.acks:
                 self.fleet.commands.acknowledge(member, told)
+            if self.fleet.sharing is None and report.next_s > SELDOM_S:
+                with contextlib.suppress(Refused):  # the worker asks again, and says what is wrong
+                    self.fleet.adopt(device)
             return self._answer(member, report)
 
     def _take(self, member: Member, report: Report, via: str, *, is_new_run: bool) -> None:

@@ -219,17 +219,17 @@ class FleetService:
                 self.unwritten.note(member, {})
                 self.show(member)
 
-    def adopt(self) -> None:
-        """Take up commands that were written beside this process.
+    def adopt(self, device: str | None = None) -> None:
+        """Take up commands that were written beside this process, to one device or to all.
 
         Raises:
             Refused: the database failed.
         """
-        for member, command in self._adopt():
+        for member, command in self._adopt(device):
             self.on_command(member, command)
 
-    def _adopt(self) -> list[tuple[Member, CommandRecord]]:
-        found = self.store.unanswered()
+    def _adopt(self, device: str | None = None) -> list[tuple[Member, CommandRecord]]:
+        found = self.store.unanswered(device)
         with self.lock:
             return self.commands.adopt(self.members, found, is_all=self.sharing is not None)
 

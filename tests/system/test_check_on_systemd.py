@@ -1,9 +1,11 @@
 """``edge-agent check`` and the journal where both programs are services, on a machine booted by systemd."""
 
+import contextlib
 import json
 import re
 import shutil
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,23 @@ def machine(tmp_path_factory):
         yield one
 
 
+@contextlib.contextmanager
+def written(machine: Booted, path: str, text: str) -> Iterator[None]:
+    """Have *text* in a file while it lasts, and then the agent as it was: other tests look at it, too."""
+    file = machine.files / path
+    before = file.read_text() if file.exists() else None
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+    try:
+        yield
+    finally:
+        if before is None:
+            file.unlink()
+        else:
+            file.write_text(before)
+        machine.run("systemctl daemon-reload && systemctl restart edge-agent")
+
+
 def test_a_check_as_root_finds_what_keeps_the_service_from_deleting_and_nothing_else(machine):
     found = machine.run(CHECK, code=1)
 
@@ -89,21 +108,18 @@ def test_a_check_as_root_finds_what_keeps_the_service_from_deleting_and_nothing_
 
 
 def test_with_the_drop_in_it_is_well_and_what_was_verified_is_deleted(machine):
-    drop_in = machine.files / "etc/systemd/system/edge-agent.service.d"
-    drop_in.mkdir()
     text = (TREE / "deploy/systemd/read-write-media.conf").read_text()
-    (drop_in / "media.conf").write_text(
-        re.sub(r"^ReadWritePaths=.*$", "ReadWritePaths=/srv/media", text, flags=re.MULTILINE)
-    )
-    machine.run("systemctl daemon-reload && systemctl restart edge-agent")
+    drop_in = re.sub(r"^ReadWritePaths=.*$", "ReadWritePaths=/srv/media", text, flags=re.MULTILINE)
+    with written(machine, "etc/systemd/system/edge-agent.service.d/media.conf", drop_in):
+        machine.run("systemctl daemon-reload && systemctl restart edge-agent")
 
-    found = machine.run(CHECK)
-    machine.run(
-        "head -c 100000 /dev/urandom > /srv/media/a.mp4 && chgrp edge-agent /srv/media/a.mp4"
-    )
+        found = machine.run(CHECK)
+        machine.run(
+            "head -c 100000 /dev/urandom > /srv/media/a.mp4 && chgrp edge-agent /srv/media/a.mp4"
+        )
+        wait_for(lambda: "a.mp4" not in machine.ask("ls /srv/media"), "it is sent and deleted", 60)
 
     assert "FAIL" not in found
-    wait_for(lambda: "a.mp4" not in machine.ask("ls /srv/media"), "it is sent and deleted", 60)
     assert "a.mp4" in machine.run("find /var/lib/edge-uploader/server/published -type f")
 
 
@@ -116,23 +132,29 @@ def test_another_user_is_told_who_may_ask(machine):
 def test_the_journal_has_priorities_and_json(machine):
     for unit in ("edge-agent", "ingest-server"):
         own = f"journalctl -u {unit} -t {unit} -o cat --no-pager"
-        lines = machine.run(own).splitlines()
+        # What is wrong in a configuration is said in words: there is no log yet.
+        lines = [
+            one for one in machine.run(own).splitlines() if not one.startswith(f"{unit}: /etc/")
+        ]
         assert lines
         assert all(one.startswith('{"event":"') and json.loads(one) for one in lines)
-        grave = machine.ask(f"{own} -p err").splitlines()
+        grave = machine.ask(f"{own} -p err -g '^.\"event'").splitlines()
         assert all(json.loads(one)["level"] in {"error", "critical"} for one in grave)
         assert not any(machine.ask(f"{own} -p debug..debug").splitlines())
         levels = {json.loads(one)["level"] for one in lines}
-        warned = machine.ask(f"{own} -p warning").splitlines()
+        warned = machine.ask(f"{own} -p warning -g '^.\"event'").splitlines()
         assert {json.loads(one)["level"] for one in warned} == levels - {"info", "debug"}
 
 
 def test_a_wrong_configuration_is_an_error_of_the_journal(machine):
-    config = machine.files / "etc/edge-uploader/agent.toml"
-    config.write_text(config.read_text().replace("settle_seconds", "setle_seconds"))
-    machine.run("systemctl restart edge-agent", code=1)
+    path = "etc/edge-uploader/agent.toml"
+    wrong = (machine.files / path).read_text().replace("settle_seconds", "setle_seconds")
+    with written(machine, path, wrong):
+        machine.run("systemctl restart edge-agent", code=1)
 
-    said = machine.run("journalctl -u edge-agent -t edge-agent -p err -o cat --no-pager | tail -1")
+        said = machine.run(
+            "journalctl -u edge-agent -t edge-agent -p err -o cat --no-pager | tail -1"
+        )
 
     assert said.startswith("edge-agent: ")
     assert "setle_seconds" in said

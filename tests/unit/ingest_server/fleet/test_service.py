@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from ingest_server.core.errors import Refused, StateFailed
 from ingest_server.fleet.settings import FleetSettings
-from ingest_server.storage.interface import DeviceSummary
+from ingest_server.storage.interface import CommandRecord, DeviceSummary
 from ingest_server.storage.memory.fleet import MemoryFleet
 from tests.support.fleet import state
 
@@ -314,3 +314,23 @@ def test_an_age_that_no_clock_can_tell_keeps_nobody_from_being_looked_at(fleet, 
 
     assert fleet.row("drone-1")["pending_files"] == 1
     assert fleet.row("drone-2")["presence"] == "offline"
+
+
+def test_who_reports_once_an_hour_hears_with_it_what_was_written_beside_the_server_just_before(
+    fleet,
+):
+    fleet.report(next_s=3600)
+    asked = CommandRecord(
+        "c" * 24,
+        "drone-1",
+        "fetch",
+        {},
+        "2026-11-29T10:00:00Z",
+        "2026-11-29T11:00:00Z",
+        "terminal",
+    )
+    fleet.store.put_command(asked)
+
+    told = fleet.report(next_s=3600)["commands"]
+
+    assert [one["id"] for one in told] == ["c" * 24]
