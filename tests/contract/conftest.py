@@ -20,7 +20,7 @@ def running(server):
         yield found
 
 
-@pytest.fixture(params=["own container", "plain WSGI"])
+@pytest.fixture(params=["own container", pytest.param("plain WSGI", marks=pytest.mark.slow)])
 def client(request):
     """On each container."""
     return request.getfixturevalue("wsgi" if request.param == "plain WSGI" else "own")

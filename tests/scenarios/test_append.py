@@ -124,6 +124,7 @@ def test_a_first_content_that_is_written_on_while_it_is_sent_goes_on(made):
     assert contents(made) == [DATA + TAIL]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [Fault(lose_request=True), Fault(lose_answer=True)])
 @pytest.mark.parametrize("method", ["POST", "GET", "PUT"])
 def test_a_lost_request_or_answer_costs_nothing_that_is_there(made, method, fault):
@@ -136,6 +137,7 @@ def test_a_lost_request_or_answer_costs_nothing_that_is_there(made, method, faul
     assert contents(made) == [DATA, DATA + TAIL]
 
 
+@pytest.mark.slow
 def test_a_device_that_loses_its_power_after_any_step_sends_no_more_than_the_tail(made):
     latest, data = begin(made), DATA
     for steps in range(1, 9):

@@ -83,6 +83,7 @@ def replace_by_next(recording):
     os.rename(newer, recording.path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instead", [delete, replace_by_next])
 def test_whoever_looks_for_its_name_is_told_at_once_that_it_is_held(stage, going_on, instead):
     recording = begun(stage)
@@ -145,6 +146,7 @@ def test_on_a_disk_that_is_low_what_was_deleted_gives_its_room_back(stage, going
     assert open_files(recording.path) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_followed", [True, False])
 def test_a_begun_recording_that_is_moved_is_not_taken_for_a_deleted_one(
     stage, going_on, is_followed

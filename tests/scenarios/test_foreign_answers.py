@@ -64,6 +64,7 @@ def test_a_new_token_is_used_at_once(tmp_path):
         assert len(stage.lane.events("auth.ok")) == 1
 
 
+@pytest.mark.slow
 def test_files_for_tls_that_were_replaced_are_used_without_waiting_to_the_end(tmp_path):
     """The token stands for them: they are one credential."""
     with scene(tmp_path, mode="token") as stage:

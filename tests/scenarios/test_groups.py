@@ -218,6 +218,7 @@ def test_a_restart_between_the_servers_word_and_ours_tells_nothing_twice(stage):
     assert group.told is None
 
 
+@pytest.mark.slow
 def test_a_card_of_which_nothing_has_arrived_yet_says_nothing(stage):
     for number in range(8):
         stage.lane.record(f"{number}.mp4", b"x")
@@ -279,6 +280,7 @@ def test_a_server_that_is_too_old_is_asked_once_an_hour(stage):
     assert len(manifests(stage)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "said", [(422, "invalid-name"), (422, "upload-refused"), (400, "malformed-request")]
 )

@@ -195,6 +195,7 @@ def test_while_the_server_reads_its_file_the_recording_waits_with_that_reason(st
     assert stage.lane.now(recording).state is State.VERIFIED
 
 
+@pytest.mark.slow
 def test_what_was_just_recorded_does_not_wait_until_a_large_file_is_hashed(stage):
     large = bytes(SMALL_BYTES + MIB)
     stage.lane.record("large.mp4", large)

@@ -28,6 +28,7 @@ def stage(tmp_path):
         yield made
 
 
+@pytest.mark.slow
 def test_several_lanes_send_disjoint_ranges_of_one_file(stage):
     stage.link.bytes_per_s = 8 * MIB
     data = os.urandom(12 * MIB + 17)
@@ -63,6 +64,7 @@ def test_a_lane_that_cannot_be_made_is_done_without(stage):
     assert sum(line["event"] == "lane.failed" for line in logs) == 1, "said once, not each time"
 
 
+@pytest.mark.slow
 def test_a_lane_for_which_there_is_no_thread_is_not_counted(stage):
     begin, begun, refusals = stage.lane.run_lane, [], [RuntimeError("can't start new thread")] * 2
 
@@ -117,6 +119,7 @@ def test_new_settings_are_taken_while_the_store_cannot_be_read(stage):
     assert len(stage.lane.sender.lanes) == 3
 
 
+@pytest.mark.slow
 def test_lanes_read_the_file_once_and_hash_it_on_the_way(stage, monkeypatch):
     stage.link.bytes_per_s = 8 * MIB
     data = os.urandom(12 * MIB)
@@ -136,6 +139,7 @@ def test_lanes_read_the_file_once_and_hash_it_on_the_way(stage, monkeypatch):
     assert left_for_the_end == []
 
 
+@pytest.mark.slow
 def test_many_small_files_share_the_lanes(stage):
     files = {f"{number}.jpg": os.urandom(100 * KIB + number) for number in range(40)}
     for name, data in files.items():
@@ -182,6 +186,7 @@ def test_L4_with_lanes_no_acknowledged_byte_is_sent_twice_through_a_hundred_cuts
     assert stage.lane.now(recording).resent_bytes == stage.link.body_bytes - len(data)
 
 
+@pytest.mark.slow
 def test_a_connection_that_breaks_while_others_get_through_holds_up_nobody_else(stage):
     stage.link.bytes_per_s = 4 * MIB
     data = os.urandom(16 * MIB)
@@ -227,6 +232,7 @@ def test_a_link_that_dies_under_all_lanes_is_one_failure(stage):
     assert failures[-1] <= 2
 
 
+@pytest.mark.slow
 def test_a_restart_in_the_middle_of_eight_lanes_resends_nothing_that_was_acknowledged(stage):
     stage.link.bytes_per_s = 8 * MIB
     data = os.urandom(8 * MIB)
@@ -242,6 +248,7 @@ def test_a_restart_in_the_middle_of_eight_lanes_resends_nothing_that_was_acknowl
     assert stage.link.body_bytes <= len(data) + open_requests * 256 * KIB
 
 
+@pytest.mark.slow
 def test_eight_lanes_that_hang_are_cut_off_within_five_seconds(tmp_path):
     has_grown = threading.Event()
     with (

@@ -37,6 +37,7 @@ def receipt_with(**changes: object) -> dict[str, object]:
 OTHER = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

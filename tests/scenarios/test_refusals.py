@@ -83,6 +83,7 @@ def test_requests_that_break_again_and_again_cost_no_second_upload(stage):
     assert stage.lane.now(recording).upload_id == upload_id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "code"),
     [
@@ -120,6 +121,7 @@ def test_L5_a_refusal_of_all_requests_fails_no_file_and_ends_by_itself(stage, st
     assert stage.lane.activity.problems == frozenset()
 
 
+@pytest.mark.slow
 def test_L5_a_refusal_of_one_recordings_requests_holds_up_no_other(stage):
     first, refused_id = begun(stage, "refused.mp4", b"x" * 10)
     refused = problem(400, "malformed-request")

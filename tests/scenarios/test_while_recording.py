@@ -40,6 +40,7 @@ def test_all_but_what_was_written_last_is_sent_and_nothing_is_published(stage):
     assert puts(stage) - len(DATA) in range(4000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bytes_per_s", [16_000, 125_000, 500_000, 900_000])
 def test_what_the_camera_saw_ten_seconds_ago_has_arrived(stage, bytes_per_s):
     recording, clock = stage.begin("a.ts", b""), stage.lane.clock

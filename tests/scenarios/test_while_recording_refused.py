@@ -83,6 +83,7 @@ def test_a_create_whose_answer_is_lost_makes_no_second_upload(stage):
     assert puts(stage) <= len(DATA) + 4000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer",
     [
@@ -131,6 +132,7 @@ def test_a_server_that_says_later_is_not_asked_for_another_recording_meanwhile(s
     assert [one.method for one in stage.link.requests].count("PUT") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", [0, 3 * MIB + 5, 6 * MIB])
 def test_a_block_that_was_rewritten_after_it_was_sent_goes_again_alone(stage, where):
     recording = stage.begin("a.ts")
@@ -156,6 +158,7 @@ def test_a_file_that_is_gone_or_another_by_its_name_is_not_sent(stage):
     assert stage.lane.now(gone).state is State.GROWING, "the watcher says what became of it"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [MIB + 7, 3 * MIB, 0])
 def test_a_file_that_ends_shorter_than_what_was_sent_is_begun_anew(stage, length):
     recording = stage.begin("a.ts")

@@ -117,6 +117,7 @@ def test_a_list_that_is_large_only_once_it_is_read_is_refused_unread(tmp_path, f
     assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
 
 
+@pytest.mark.slow
 def test_the_longest_list_of_the_longest_names_is_taken(tmp_path):
     name = "Ä, [x] {y}.MP4"
     rows = [[f"f{n}", name, "day, two", 10, n, "pending", None] for n in range(holdings.MOST_ROWS)]

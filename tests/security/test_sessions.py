@@ -97,6 +97,7 @@ def test_over_https_the_cookie_is_of_this_host_alone(tmp_path):
     assert planted.status_code == 401
 
 
+@pytest.mark.slow
 def test_row_30_a_wrong_name_and_a_wrong_password_are_told_the_same(site):
     answers = [
         log_in(site.client(), "anna", "not this one at all").json(),
@@ -130,6 +131,7 @@ NO_LOGINS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_login_that_is_none_is_refused_in_words(site):
     client = site.client()
     for body in NO_LOGINS:

@@ -43,6 +43,7 @@ def site(tmp_path):
         yield found
 
 
+@pytest.mark.slow
 def test_row_1_path_traversal_a_name_is_data_and_the_file_stays_inside(site):
     client = site.device()
     names = [one for one in HOSTILE if not any("\ud800" <= c <= "\udfff" for c in one)]
@@ -114,6 +115,7 @@ def test_row_7_idle_connections_and_half_heads_hold_up_nobody(site):
         assert time.monotonic() - started_s < 12
 
 
+@pytest.mark.slow
 def test_row_7_who_reads_no_answer_holds_up_nobody(site):
     """More of them than there are threads; each asks for more than its connection takes."""
     client = site.device()

@@ -71,6 +71,7 @@ def by_frago(client, name: str, data: bytes) -> None:
     assert client.post(path, json=done).status_code == 201
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bring", [by_tus, by_draft, by_frago])
 def test_row_1_a_name_leads_out_by_no_protocol(site, bring):
     client = site.device()
@@ -197,6 +198,7 @@ def test_row_13_a_name_reaches_no_header_of_another_protocol(site):
     assert "\r" not in asked.headers["Upload-Metadata"]
 
 
+@pytest.mark.slow
 def test_row_21_a_stolen_devices_token_ends_and_changes_nothing_finished(site):
     owner, thief = site.device("drone-1"), site.device("drone-1")
     url = tus_upload(owner, filename="clip.mp4").headers["Location"]

@@ -107,6 +107,7 @@ def ask_and_break_off(site, head: str, body: bytes = b"") -> None:
         wait_for(lambda: len(site.audit()) > before, "the server has done it")
 
 
+@pytest.mark.slow
 def test_an_answer_that_the_link_swallowed_locks_nobody_out_however_often(site):
     old = site.token()
     head = f"POST /v1/token/rotate HTTP/1.1\r\nAuthorization: Bearer {old}"

@@ -125,6 +125,7 @@ def test_a_device_has_one_share_however_it_writes_its_token():
             assert {peer.answer(has_body=False).status for peer in peers} == {204}
 
 
+@pytest.mark.slow
 def test_a_wrong_token_takes_no_turn_of_the_device_that_it_names():
     app = Held("wrong-other")
     with serving(app, max_uploads=1) as server, Peer(server.address) as other:

@@ -27,7 +27,7 @@ KEY = b"6f1c4b5e2d7a4c0f9b3e8d1a2c5f7e90"
 LONG_PUT = ("Content-Range: bytes 0-10/11", "Content-Length: 11")
 
 
-@pytest.fixture(params=["plain", "TLS"])
+@pytest.fixture(params=["plain", pytest.param("TLS", marks=pytest.mark.slow)])
 def site(request, tmp_path):
     """A server for two uploads, and how to connect to it."""
     keys = context = None

@@ -95,6 +95,7 @@ def test_who_reads_nothing_of_an_answer_holds_no_thread(app):
             assert newcomer.answer(has_body=False).status == 204
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_tls", [False, True])
 def test_an_answer_that_does_not_fit_at_once_comes_whole(app, is_tls, tmp_path):
     authority = Authority(tmp_path) if is_tls else None

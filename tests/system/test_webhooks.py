@@ -456,6 +456,7 @@ def test_when_to_come_back_is_read_as_seconds_or_a_date(secret_file, said, secon
         assert found.retry_after_s == seconds
 
 
+@pytest.mark.slow
 def test_the_operator_sees_what_waits_and_has_it_told_again(tmp_path, secret_file, capsys):
     def run(*arguments):
         capsys.readouterr()  # what the server has said so far

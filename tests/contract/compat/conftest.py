@@ -11,7 +11,7 @@ def compat_settings():
     return CompatSettings()
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[KINDS[0], pytest.param(KINDS[1], marks=pytest.mark.slow)])
 def site(request, tmp_path, compat_settings):
     with compat_site(tmp_path, request.param, compat=compat_settings) as found:
         yield found

@@ -143,6 +143,7 @@ def test_a_client_resumes_by_its_unique_id(wsgi):
     assert resumed["last_calculated_hash"] == md5(DATA[:CHUNK])
 
 
+@pytest.mark.slow
 def test_a_bad_chunk_is_not_taken_and_may_be_sent_again(site):
     unique_id = begin(site.client)["unique_id"]
     bad = send(site.client, unique_id, 0, b"x" * CHUNK, chunk_hash=md5(DATA[:CHUNK]))

@@ -70,6 +70,7 @@ def test_the_members_of_an_answer(wsgi):
     assert after == started | {"chunks_count": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_chunks_in_any_order_make_the_file(wsgi, seed):
     chunks = list(enumerate(cut(DATA)))

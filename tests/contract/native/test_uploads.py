@@ -2,6 +2,8 @@
 
 import hashlib
 
+import pytest
+
 from tests.support.native_calls import DATA, KEY, assert_problem, complete, create, digest_of, put
 
 
@@ -74,6 +76,7 @@ def test_what_was_sent_of_a_file_still_recorded_may_be_replaced_until_it_is_comp
     assert list(server.published().values()) == [DATA]
 
 
+@pytest.mark.slow
 def test_the_probe_proves_that_this_is_the_server(client):
     answer = client.get("/v1", params={"nonce": "n-1"})
 

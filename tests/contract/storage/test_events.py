@@ -1,5 +1,7 @@
 """What every store of facts has to do with events that somebody is to be told of."""
 
+import pytest
+
 from ingest_server.core import events
 from ingest_server.core.record import State
 from ingest_server.storage.interface import NOT_REACHED, Queue
@@ -163,6 +165,7 @@ class TestEvents:
         assert waiting == KEPT_EVENTS + 200
         assert KEPT_EVENTS <= len(state.corruptions_after(0)) <= KEPT_EVENTS + 64
 
+    @pytest.mark.slow
     def test_of_events_that_wait_for_a_target_that_is_dead_the_oldest_go_in_the_end(self, state):
         state.outbox.register("ops")
         tell_of_corruption(state, WAITING_EVENTS + 500)

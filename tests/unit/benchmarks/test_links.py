@@ -17,6 +17,7 @@ def row(t_s, is_up, payload, capacity=0.0):
     return links_plot.Row(t_s, is_up, capacity, payload, payload)
 
 
+@pytest.mark.slow
 def test_a_seed_draws_the_same_link_twice_and_another_seed_another():
     first, again, other = (schedule.rate_walk(1, 20, random.Random(seed)) for seed in "aab")
 

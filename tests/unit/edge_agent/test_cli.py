@@ -202,6 +202,7 @@ def test_a_device_is_unregistered_only_while_no_agent_would_tell_it_all_again(al
     assert "the broker at 127.0.0.1:1 cannot be reached" in complaint
 
 
+@pytest.mark.slow
 def test_check_is_0_where_all_works_and_prints_a_line_each(device):
     code, out, err = device.run("check")
 
@@ -310,6 +311,7 @@ def test_run_sends_what_is_in_the_folder_and_ends_with_0_at_sigterm(device, tmp_
     assert set(answers["state"]["problems"]) <= {"clock_unsynced"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "code", "does_send"),
     [

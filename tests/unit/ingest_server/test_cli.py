@@ -167,6 +167,7 @@ def test_verify_before_a_server_ever_ran_is_1_and_one_sentence(operator):
     )
 
 
+@pytest.mark.slow
 def test_run_serves_reloads_and_ends_with_0_at_sigterm(operator):
     lines: list[dict[str, Any]] = []
 

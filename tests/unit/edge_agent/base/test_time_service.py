@@ -69,6 +69,7 @@ def timedated(bus: Bus, clock: ShiftedClock, *, is_set: bool) -> subprocess.Pope
     return running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_set", [True, False])
 def test_where_the_kernel_may_not_be_asked_timedated_is_believed(is_set, bus, tmp_path):
     clock = ShiftedClock(tmp_path / "clock")

@@ -85,6 +85,7 @@ def test_a_second_announcement_says_what_is_so_and_changes_nothing(folder):
     assert len(folder.store.outbox.undelivered()) == 1
 
 
+@pytest.mark.slow
 def test_a_thousand_announcements_of_fifty_recordings_bring_fifty(folder):
     paths = [os.fsencode(folder.write(f"{number:02}.mp4")) for number in range(50)]
 

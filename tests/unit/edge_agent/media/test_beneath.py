@@ -114,6 +114,7 @@ for path in sys.argv[2:]:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.maxsize < 2**32, reason="the filter is written for 64 bits")
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.EPERM])
 def test_where_the_kernel_lacks_the_call_the_same_is_opened_and_the_same_refused(place, code):

@@ -330,6 +330,7 @@ def reconfigured(stage, **retention):
     stage.lane.janitor.reconfigure(RetentionSettings(**retention))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("restarts", [False, True])
 def test_what_was_kept_for_ever_goes_when_the_owner_says_so(tmp_path, restarts):
     with scene(tmp_path, retention={"delete": "never"}) as stage:

@@ -42,6 +42,7 @@ def verified_in(stage, folder, name):
     return recording
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [("front", "rear"), ("rear", "front")])
 def test_where_nobody_can_say_who_writes_a_card_with_room_holds_up_no_full_one(tmp_path, order):
     with scene(tmp_path, retention={"delete": "after_verified", "keep_free": 1000}) as stage:

@@ -117,6 +117,7 @@ def test_another_users_file_is_unknown_without_the_capability(tmp_path):
     assert "give the agent CAP_LEASE" in answer.stdout
 
 
+@pytest.mark.slow
 def test_a_writer_that_opens_the_file_while_it_is_probed_does_not_end_the_process(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"x")

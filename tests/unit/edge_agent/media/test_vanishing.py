@@ -304,6 +304,7 @@ def test_a_name_that_is_used_again_while_the_deleted_file_is_still_sent_is_anoth
     assert (second.state, second.identity.length) == (State.STABLE, 12)
 
 
+@pytest.mark.slow
 def test_a_file_put_in_the_place_of_one_that_a_lane_has_open_waits_until_the_lane_has_noticed(
     folder,
 ):

@@ -60,6 +60,7 @@ def test_a_later_version_says_which_earlier_one_it_supersedes(folder, kept):
     assert (row["supersedes"], row["published_as"]) == ("d/x", "d/x")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [True, False])
 def test_of_a_log_of_many_versions_one_is_on_the_card_and_few_are_remembered(
     folder, monkeypatch, kept

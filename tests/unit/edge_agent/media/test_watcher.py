@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from edge_agent.base.errors import StoreError
 from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.core.recording import Recording
@@ -132,6 +134,7 @@ def test_a_restart_goes_on_where_it_was(folder):
     assert folder.states() == {"a.mp4": State.STABLE, "b.mp4": State.FAILED}
 
 
+@pytest.mark.slow
 def test_a_scan_of_an_unchanged_folder_writes_nothing(folder, tmp_path):
     for number in range(200):
         folder.write(f"{number}.mp4")
@@ -194,6 +197,7 @@ def test_a_scan_of_an_unchanged_folder_asks_the_store_about_no_file(tmp_path):
     assert (asked, store.questions) == (50, 51)
 
 
+@pytest.mark.slow
 def test_hints_in_a_storm_cost_a_bounded_number_of_scans(folder):
     (folder.media / os.fsdecode(PREFIX + b"a.mp4")).write_bytes(b"left aside: each scan tells it")
     scans: list[Any] = []

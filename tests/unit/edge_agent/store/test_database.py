@@ -40,6 +40,7 @@ def test_a_newer_database_is_refused_in_one_sentence_and_left_alone(path):
     assert [one.name for one in path.parent.iterdir() if "damaged" in one.name] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["garbage", "torn"])
 def test_a_damaged_database_is_moved_aside_and_made_anew(path, damage):
     first = open_store(path)

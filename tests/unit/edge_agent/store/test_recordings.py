@@ -189,6 +189,7 @@ def test_a_move_writes_no_index_whose_columns_it_leaves_alone(store, database):
     assert "inode" not in update
 
 
+@pytest.mark.slow
 def test_old_released_recordings_are_forgotten_and_nothing_else_by_the_commit_of_a_newer_one(
     path, store
 ):

@@ -15,6 +15,7 @@ def test_a_password_is_known_by_its_hash_and_no_other_is():
     assert hashed(PASSWORD, log_cost=4) != stored
 
 
+@pytest.mark.slow
 def test_what_a_hash_costs_stands_beside_it_and_is_kept():
     assert hashed(PASSWORD, log_cost=4).startswith("$scrypt$ln=4,r=8,p=3$")
     now = hashed(PASSWORD)
@@ -22,11 +23,13 @@ def test_what_a_hash_costs_stands_beside_it_and_is_kept():
     assert is_right(PASSWORD, now)
 
 
+@pytest.mark.slow
 def test_nobody_has_no_password():
     assert not is_right("", None)
     assert not is_right(PASSWORD, None)
 
 
+@pytest.mark.slow
 def test_looking_at_the_password_of_nobody_costs_what_a_new_users_does():
     parameters, salt, digest = _NOBODYS.rsplit("$", 2)
     new_parameters, new_salt, new_digest = hashed(PASSWORD).rsplit("$", 2)

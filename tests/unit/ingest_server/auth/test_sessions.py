@@ -133,6 +133,7 @@ def test_guesses_from_many_addresses_lock_out_newcomers_and_not_whom_one_knows(s
     assert server.is_in(server.log_in(remote="203.0.113.1"))
 
 
+@pytest.mark.slow
 def test_guesses_at_a_name_that_nobody_has_end_as_those_at_a_user_do(server):
     guess = partial(server.log_in, "a wrong password", name="bert")
     for _ in range(USER_BURST - 1):  # as a guess does, which costs a whole hash each

@@ -17,6 +17,7 @@ def hours(fleet, count):
     fleet.pass_s(count * HOUR_S, step_s=60)
 
 
+@pytest.mark.slow
 def test_silence_is_told_once_and_its_end_once(fleet):
     fleet.report()
     hours(fleet, 23)
@@ -105,6 +106,7 @@ def test_what_could_not_be_told_is_told_later(fleet):
     assert [kind for kind, *_ in fleet.told] == ["failing"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["silent", "behind", "failing"])
 def test_what_nobody_wants_to_hear_is_not_told(make_fleet, kind):
     none = FleetSettings(silent_s=0, pending_s=0, tells_failed=False)

@@ -305,6 +305,7 @@ def test_a_viewer_that_was_away_while_many_were_forgotten_begins_anew(fleet, mon
     assert json.loads(fleet.service.view(fleet.service.board.cursor))["is_whole"] is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("age_s", [10**400, 1e308, 10**12])
 def test_an_age_that_no_clock_can_tell_keeps_nobody_from_being_looked_at(fleet, age_s):
     waiting = {"files": 1, "bytes": 5, "oldest_age_s": age_s, "failed": 0}

@@ -96,6 +96,7 @@ def test_a_consumer_may_take_the_folder_away_while_a_file_gets_into_it(site, ste
     assert taken in ([], [b"hello"])
 
 
+@pytest.mark.slow
 @on_disk
 def test_a_consumer_that_takes_everything_away_at_once_stops_nothing(site):
     ended = threading.Event()

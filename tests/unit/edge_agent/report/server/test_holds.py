@@ -85,6 +85,7 @@ def test_what_is_forgotten_or_let_go_is_told_to_be_gone(server, agent):
     assert server.holds[-1]["rows"] == [[one.id, None], [other.id, None]]
 
 
+@pytest.mark.slow
 def test_a_long_list_comes_in_runs_of_which_none_is_told_twice(server, agent):
     record(agent, *(f"{number}.mp4" for number in range(2 * ROWS + 5)))
     agent.run_for(60)
