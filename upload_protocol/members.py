@@ -93,6 +93,19 @@ def object_of(source: object) -> Mapping[str, Any]:
     return source
 
 
+def only(source: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    """Return *source*, where a member that is not known would change what is meant.
+
+    Raises:
+        MessageError: it has one beside *names*.
+    """
+    for name in source:
+        if name not in names:
+            msg = f"there is no {name[:64]!r} here; there are {', '.join(names)}"
+            raise MessageError(msg)
+    return source
+
+
 def length(source: Mapping[str, Any], name: str = "length") -> int | None:
     """Return a number of bytes, or None where there is none.
 

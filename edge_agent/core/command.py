@@ -209,14 +209,22 @@ def parse(raw: bytes) -> dict[str, Any] | None:
     if len(raw) > MAX_BYTES:
         return None
     try:
-        found = json.loads(raw, parse_constant=_no_number)
+        found = json.loads(raw, object_pairs_hook=_members)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
 
-def _no_number(word: str) -> float:
-    raise ValueError(word)
+class _Twice:
+    """Stands for a member that is there twice: whoever passed the message on may have read the other one."""
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object, of which no reader takes a member that is there twice."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        found[name] = _Twice() if name in found else value
+    return found
 
 
 def read_command(raw: bytes) -> Command | Refusal:

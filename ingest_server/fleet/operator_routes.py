@@ -18,7 +18,7 @@ from ingest_server.protocols.json_answer import say
 from ingest_server.protocols.packing import pack, tagged
 from ingest_server.protocols.requests import message
 from upload_protocol.headers import FLEET_PATH
-from upload_protocol.members import object_of, optional, required
+from upload_protocol.members import object_of, only, optional, required
 
 MOST_JSON = 8 * 1024
 DEVICE = FLEET_PATH + "/devices/{device}"
@@ -126,7 +126,9 @@ class Desired:
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
         settings = message(
-            req, lambda given: required(object_of(given), "settings", dict), MOST_JSON
+            req,
+            lambda given: required(only(object_of(given), "settings"), "settings", dict),
+            MOST_JSON,
         )
         with self.desk.audit.action("device.desire", device, json.dumps(settings)[:200]):
             version = self.desk.operations.desire(device, settings, queries.versions(req))
@@ -178,7 +180,7 @@ class _Wanted:
 
 
 def _command(source: object) -> _Wanted:
-    given = object_of(source)
+    given = only(object_of(source), "cmd", "args", "expires_in_s")
     return _Wanted(
         required(given, "cmd", str),
         optional(given, "args", dict) or {},

@@ -129,9 +129,27 @@ def parse_json(content: bytes) -> object:
         Refused: it is none.
     """
     try:
-        found: object = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
+        found: object = json.loads(
+            content.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_members
+        )
+    except _TwiceError as error:
+        raise Refused("malformed-request", str(error)) from error
     except (ValueError, RecursionError) as error:
         raise Refused("malformed-request", "the body is not JSON in UTF-8") from error
+    return found
+
+
+class _TwiceError(Exception):
+    pass
+
+
+def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return an object; what is there twice would be one thing to us and another to who passed it on."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _TwiceError(f"{twice[:64]!r} is there twice in one JSON object")
     return found
 
 

@@ -81,6 +81,52 @@ def test_a_command_that_cannot_be_is_refused_with_a_sentence(site, cmd, args, st
     assert site.report(seq=2)["commands"] == []
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "told"),
+    [
+        ("POST", "commands", '{"cmd": "pause", "for_s": 60}', "there is no 'for_s' here"),
+        ("POST", "commands", '{"cmd": "pause", "cmd": "resume"}', "'cmd' is there twice"),
+        (
+            "POST",
+            "commands",
+            '{"cmd": "pause", "args": {"for_s": 9, "for_s": 99}}',
+            "'for_s' is there twice",
+        ),
+        (
+            "POST",
+            "fetch",
+            '{"query": {"name": "a"}, "query": {"name": "*"}}',
+            "'query' is there twice",
+        ),
+        (
+            "PUT",
+            "desired",
+            '{"settings": {"paused": true}, "force": 1}',
+            "there is no 'force' here",
+        ),
+        (
+            "PUT",
+            "desired",
+            '{"settings": {"paused": true, "paused": false}}',
+            "'paused' is there twice",
+        ),
+    ],
+)
+def test_what_would_mean_something_else_than_was_written_is_refused(site, method, path, body, told):
+    site.report()
+
+    answer = site.operator.simulate_request(
+        method,
+        f"/v1/fleet/devices/drone-1/{path}",
+        body=body,
+        headers={"Content-Type": "application/json"},
+    )
+
+    assert (answer.status_code, told in answer.json["detail"]) == (400, True)
+    document = site.get("/devices/drone-1").json
+    assert (document["commands"], document["desired"]) == ([], None)
+
+
 def test_a_device_that_never_said_that_it_takes_commands_is_given_none(site):
     site.report(info=info(commands=[]))
 

@@ -97,6 +97,29 @@ def test_what_is_wrong_gets_one_answer_and_nothing_changes(site, changes, status
     assert site.tell(via) == []
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ('"cmd": "pause"', '"cmd": "pause", "cmd": "resume"', "unsupported"),
+        ('"args": {}', '"args": {"for_s": 60}, "args": {}', "malformed"),
+        ('"args": {}', '"args": {"for_s": 60, "for_s": 3600}', "malformed"),
+        ('"args": {}', '"args": {"for_s": NaN}', "malformed"),
+        ('"args": {}', '"args": {"for_s": -Infinity}', "malformed"),
+        ('"args": {}', '"args": {"for_s": 1e400}', "malformed"),
+        ('"v": 1', '"v": NaN', "unsupported"),
+        ('"v": 1', '"v": 2, "v": 1', "unsupported"),
+    ],
+)
+def test_what_is_there_twice_or_is_no_number_is_refused_in_one_sentence(site, old, new, code):
+    said = json.dumps(site.document("pause", {}))
+    assert old in said
+
+    (ack,) = site.take(said.replace(old, new).encode())
+
+    assert (ack["status"], ack["code"]) == ("rejected", code)
+    assert not is_paused(site)
+
+
 @pytest.mark.parametrize("message", [b"", b"\xff", b"[]", b"{}", b"{" * 5000, b"x" * 100_000])
 def test_what_names_no_command_leaves_no_trace(site, message):
     assert site.take(message) == []
