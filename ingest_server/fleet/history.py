@@ -3,7 +3,8 @@
 A run is an hour of minutes or a day of quarters of an hour, 9 bytes for each sample: the rate, what
 waited, and how much of the time the device was online. So much is written and no more, whatever a device
 says: see `MOST_BYTES`. The runs of minutes are kept for a day and a bit, those of quarters for a month; what
-is dropped is what is older by the order of its runs, so that a wrong clock drops no more than its place.
+is dropped is what is older by the order of its runs. Runs that are later than now count by themselves: a clock
+that was ahead takes the place of nothing, one that is behind drops nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ ROW_BYTES = 24
 MOST_BYTES = sum(
     KEPT_RUNS[step_s] * (RUN_S[step_s] // step_s * _SAMPLE.size + ROW_BYTES) for step_s in RUN_S
 )
-"""Of one device, at any time."""
+"""Of one device; twice that where the clock was set."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,8 +119,9 @@ class FleetWorker:
         uploaders.join(self._fleet, self._known())
 
     def _thin_out(self) -> None:
+        now_s = int(self._fleet.clock.now_utc().timestamp())
         for step_s, runs in KEPT_RUNS.items():
-            self._fleet.store.thin_out(step_s, runs)
+            self._fleet.store.thin_out(step_s, runs, now_s)
 
     def _run(self) -> None:
         while not self._stop.wait(self.step(self._fleet.clock.now_s())):

@@ -162,8 +162,15 @@ class SampleStore(Protocol):
         """Return the runs of every device that begin at *since_s* or later."""
         ...
 
-    def thin_out(self, step_s: int, runs: int) -> int:
-        """Keep the newest *runs* starts of that step, whatever the clock says; return how many went."""
+    def thin_out(self, step_s: int, runs: int, now_s: int) -> int:
+        """Keep the newest *runs* starts of that step up to *now_s*, and as many after it.
+
+        A clock that was ahead leaves some in the future: they take the place of nothing that comes. One that
+        is behind finds everything there, and takes nothing of it away.
+
+        Returns:
+            How many runs went.
+        """
         ...
 
 

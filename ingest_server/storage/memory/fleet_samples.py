@@ -25,10 +25,12 @@ class MemorySamples(SampleStore):
                 if step == step_s and start_s >= since_s
             ]
 
-    def thin_out(self, step_s: int, runs: int) -> int:
+    def thin_out(self, step_s: int, runs: int, now_s: int) -> int:
         with self._lock:
             starts = sorted({start for step, start, _ in self._samples if step == step_s})
-            old = set(starts[: max(0, len(starts) - runs)])
+            past = [one for one in starts if one <= now_s]
+            later = starts[len(past) :]
+            old = {one for some in (past, later) for one in some[: max(0, len(some) - runs)]}
             going = [key for key in self._samples if key[0] == step_s and key[1] in old]
             for key in going:
                 del self._samples[key]

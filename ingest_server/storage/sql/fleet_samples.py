@@ -10,6 +10,9 @@ from ingest_server.storage.sql.fleet_database import (
     FleetTransaction,
 )
 
+LAST_S = 2**62
+"""Later than any clock says."""
+
 
 class SqlSamples(SampleStore):
     """Reads of samples, and their end; they are written with what devices say (`SqlFleet.save`)."""
@@ -37,16 +40,21 @@ class SqlSamples(SampleStore):
         )
         return [Samples(device, step_s, start_s, packed) for device, start_s, packed in rows]
 
-    def thin_out(self, step_s: int, runs: int) -> int:
+    def thin_out(self, step_s: int, runs: int, now_s: int) -> int:
         def job(transaction: FleetTransaction) -> int:
-            starts = transaction.rows(
-                "SELECT DISTINCT start_s FROM samples WHERE step_s = ? ORDER BY start_s DESC",
-                step_s,
-            )
-            if len(starts) <= runs:
-                return 0
-            return transaction.write(
-                "DELETE FROM samples WHERE step_s = ? AND start_s <= ?", step_s, *starts[runs]
-            )
+            gone = 0
+            for least, most in ((0, now_s), (now_s + 1, LAST_S)):
+                between = "step_s = ? AND start_s BETWEEN ? AND ?"
+                starts = transaction.rows(
+                    f"SELECT DISTINCT start_s FROM samples WHERE {between} ORDER BY start_s DESC",
+                    step_s,
+                    least,
+                    most,
+                )
+                if len(starts) > runs:
+                    gone += transaction.write(
+                        f"DELETE FROM samples WHERE {between}", step_s, least, *starts[runs]
+                    )
+            return gone
 
         return self._database.change(job)

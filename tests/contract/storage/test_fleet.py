@@ -149,12 +149,22 @@ def test_samples_are_found_by_device_step_and_time(fleet):
     assert {one.packed for one in fleet.newest_samples(60, 3600)} == {b"bb", b"c"}
 
 
-def test_samples_are_thinned_out_to_the_newest_runs_whatever_time_it_is(fleet):
+def test_samples_are_thinned_out_to_the_newest_runs(fleet):
     fleet.save({}, {}, [Samples("drone-1", 60, hour * 3600, b"x") for hour in (1, 2, 3, 900_000)])
 
-    assert fleet.thin_out(60, 2) == 2
+    assert fleet.thin_out(60, 2, 10**10) == 2
     assert [one.start_s // 3600 for one in fleet.samples("drone-1", 60, 0)] == [3, 900_000]
-    assert fleet.thin_out(60, 2) == 0
+    assert fleet.thin_out(60, 2, 10**10) == 0
+
+
+def test_runs_of_a_clock_that_was_ahead_take_the_place_of_nothing_and_are_bounded(fleet):
+    later = [Samples("drone-1", 60, (900_000 + hour) * 3600, b"x") for hour in range(5)]
+    fleet.save({}, {}, [*later, *(Samples("drone-1", 60, one * 3600, b"x") for one in (1, 2, 3))])
+
+    assert fleet.thin_out(60, 2, 4 * 3600) == 4
+
+    kept = [one.start_s // 3600 for one in fleet.samples("drone-1", 60, 0)]
+    assert kept == [2, 3, 900_003, 900_004]
 
 
 def test_a_notice_stays_until_its_end_is_told(fleet):
