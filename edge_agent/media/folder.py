@@ -86,8 +86,9 @@ class Looks:
     """Looks at the whole of a folder, by number. Written by its watcher, read by others."""
 
     def __init__(self) -> None:
-        self.begun = self.ended = 0
-        """Of the last one that has begun, and of the last that came to its end."""
+        self.begun = self.ended = self.whole = 0
+        """Of the last one that has begun, of the last that came to its end, and of the last that could
+        look at all of it."""
 
     def begin(self) -> int:
         """Return the number of a look that begins."""

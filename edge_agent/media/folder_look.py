@@ -8,7 +8,8 @@ nothing. When to look is the watcher's business.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -22,6 +23,7 @@ from edge_agent.media import answers
 from edge_agent.media.folder import Folder, found_below
 from edge_agent.media.missing import MissingFiles
 from edge_agent.media.reconcile import Reconciler
+from edge_agent.media.renames import Rename
 from edge_agent.media.scan import Scan
 from edge_agent.media.seen_files import SeenFiles
 from edge_agent.media.stability_check import StabilityCheck
@@ -84,8 +86,8 @@ class FolderLook:
         self._store = store
         self._activity = activity
         self._settler = settler
-        self._reconciler = Reconciler(store, activity, settler, on_doubt)
-        self._missing = MissingFiles(folder, store, activity, settler, self._reconciler.renumbered)
+        self._reconciler = Reconciler(folder, store, activity, settler, on_doubt)
+        self._missing = MissingFiles(folder, store, activity, settler, self._reconciler)
         self._known = SeenFiles()
         self._walk: _Walk | None = None
         self._owes_search = True
@@ -139,6 +141,8 @@ class FolderLook:
             return None
         self._owes_search = walk.owes_search
         self._folder.looks.ended = walk.number
+        if walk.scan.is_whole:
+            self._folder.looks.whole = walk.number
         return Looked(walk.scan, walk.is_complete and not self._missing.is_to_look_again)
 
     def _pass_some(self, walk: _Walk, now_s: float) -> bool:
@@ -177,6 +181,17 @@ class FolderLook:
         for path, identity in files:
             if path in self._settler:
                 self._settler.take_as_finished(path, identity, now_s)
+
+    def follow(self, root: bytes, renames: Iterable[Rename], now_s: float) -> None:
+        """Take in *renames* of files below *root*, in the order in which the kernel told of them.
+
+        Raises:
+            StoreError: some are left to the next look.
+        """
+        for one in renames:
+            found = found_below(root, one.after, one.identity, watch=self._folder.name)
+            with suppress(StaleRecordingError):  # another worker is at it: the next look tells
+                self._reconciler.take_rename(one.before, found, now_s)
 
     def _begin(self, root: bytes) -> _Walk:
         if self._must_ask_anew:

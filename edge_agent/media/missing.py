@@ -17,6 +17,7 @@ from edge_agent.core.upload import PENDING, Event, State
 from edge_agent.media import beneath
 from edge_agent.media.folder import Folder
 from edge_agent.media.identity import identity_at
+from edge_agent.media.reconcile import Reconciler
 from edge_agent.media.rings import Rings, count_overwritten
 from edge_agent.media.same_file import is_another_file, keeps_numbers
 from edge_agent.media.scan import number_at
@@ -39,7 +40,7 @@ class MissingFiles:
     """Moves recordings whose file is no more.
 
     Args:
-        renumbered: device number of a card before -> after it was plugged in again.
+        reconciler: knows the device numbers of cards that were plugged in again, and what was renamed over.
     """
 
     def __init__(
@@ -48,13 +49,14 @@ class MissingFiles:
         store: Store,
         activity: Activity,
         settler: StabilityCheck,
-        renumbered: Mapping[int, int],
+        reconciler: Reconciler,
     ) -> None:
         self._folder = folder
         self._store = store
         self._activity = activity
         self._settler = settler
-        self._renumbered = renumbered
+        self._renumbered: Mapping[int, int] = reconciler.renumbered
+        self._lost = reconciler.lost
         self._rings = Rings()
         self._keeping: dict[bytes, bool] = {}
         """Folder -> whether files keep their numbers in it."""
@@ -83,9 +85,15 @@ class MissingFiles:
             for seq, path, device, inode, watch in page:
                 is_left = watch not in {"", self._folder.name}
                 there = number_at(path, self._renumbered.get(device, device))
+                # A number may be that of the file which was renamed over it, once its own is gone.
+                is_replaced = self._lost.is_replaced(seq) and there
                 if there and there != inode and not self._keeps_numbers(path):
                     continue
-                if there in (inode, 0) and not (is_left and not beneath.is_there(path)):
+                if (
+                    there in (inode, 0)
+                    and not is_replaced
+                    and not (is_left and not beneath.is_there(path))
+                ):
                     continue
                 recording = self._store.numbered(seq)
                 if recording is None or recording.path != path:
@@ -115,7 +123,11 @@ class MissingFiles:
         Its own was found nowhere: what is renamed is followed before anything is missed.
         """
         now = identity_at(recording.path)
-        if now is None or not is_another_file(recording.path, recording.identity, now):
+        if now is None:
+            return False
+        if not self._lost.is_replaced(recording.seq) and not is_another_file(
+            recording.path, recording.identity, now
+        ):
             return False
         owner = self._store.owner_of(recording.path, now)
         return owner is not None and owner.id != recording.id
@@ -146,7 +158,7 @@ class MissingFiles:
         if recording.state is State.SENT or recording.id in self._activity.held:
             # The server has all of it, or a lane has it open and reads it to its end: look again.
             raise StaleRecordingError(recording.id)
-        if self._may_lie_elsewhere(recording):
+        if not self._lost.is_replaced(recording.seq) and self._may_lie_elsewhere(recording):
             raise StaleRecordingError(recording.id)
         self._settler.forget(recording.path)
         self._activity.wait(recording.id, None)

@@ -18,8 +18,10 @@ from edge_agent.core.printable import printable
 from edge_agent.core.recording import SOURCE_CHANGED, FailureCode, Found, Identity, Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.media import beneath
+from edge_agent.media.folder import Folder
 from edge_agent.media.identity import identity_at
 from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.lost_names import LostNames
 from edge_agent.media.rings import Rings, count_overwritten
 from edge_agent.media.same_file import is_another_file, is_surely_same_file, keeps_numbers
 from edge_agent.media.scan import is_gone
@@ -29,15 +31,13 @@ from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
 
-_SOUGHT_IN = 4
-"""Looks after which what was sought is sought anew: whatever was found out has not come about."""
-
 
 class Reconciler:
     """Moves recordings by what a scan found."""
 
     def __init__(
         self,
+        folder: Folder,
         store: Store,
         activity: Activity,
         settler: StabilityCheck,
@@ -55,9 +55,7 @@ class Reconciler:
         self.renumbered: dict[int, int] = {}
         """Device number of a card before -> after it was plugged in again."""
         self._rings = Rings()
-        self._look = 0
-        self._sought: dict[str, int] = {}
-        """Recording that has lost its name -> the look in which it was missed there first."""
+        self.lost = LostNames(folder, activity)
         self.superseded: str | None = None
         """What the server calls the earlier content of the file that was compared last."""
 
@@ -151,7 +149,9 @@ class Reconciler:
     def _is_overwritten(self, before: Recording, now: Identity) -> bool:
         """Return whether the recorder has used its name again, before it was sent."""
         is_finished = before.state in (State.STABLE, State.SENDING) and before.origin == "watch"
-        return is_finished and self._rings.has_rewritten(before, now, LeaseProbe())
+        if not is_finished or not self.lost.is_gone(before.seq):
+            return False
+        return self._rings.has_rewritten(before, now, LeaseProbe())
 
     def _has_lost_its_name(self, before: Recording, found: Found) -> bool:
         """Return whether another file took the name of *before*'s, which was moved on, perhaps, or is no more."""
@@ -175,25 +175,25 @@ class Reconciler:
             return owner
         if self._moved_here(found) is not None:
             return None
-        self._seek(before, look)
+        if self.lost.is_still_sought(before.seq, look):
+            raise StaleRecordingError(before.id)
         return before
 
-    def _seek(self, before: Recording, look: int) -> None:
-        """Have all of the folder looked at, so that *before* is followed to where its file is now.
-
-        A ring of names is moved on at once (`seg_0` to `seg_1`, `seg_1` to `seg_2`), in the midst of a look, too.
+    def take_rename(self, path: bytes, found: Found, now_s: float) -> None:
+        """Follow the recording of a file that was *found* right after the kernel said that it left *path*.
 
         Raises:
-            StaleRecordingError: that look is not through; else it was, and has not found it.
+            StaleRecordingError: another worker moved it this instant.
+            StoreError: nothing was written; a look finds the same.
         """
-        if not look:
-            raise StaleRecordingError(before.id)
-        if look != self._look:
-            self._look = look
-            self._sought = {key: at for key, at in self._sought.items() if at + _SOUGHT_IN >= look}
-        # The look of now has read a part of the folder before it came here, and perhaps before it was moved.
-        if look - self._sought.setdefault(before.id, look) <= 1:
-            raise StaleRecordingError(before.id)
+        there = self._store.newest_at(found.path)
+        if there is not None and there.identity.inode != found.identity.inode:
+            self.lost.replaced(there.seq)
+        its = self._store.with_inode(found.identity.inode)
+        left = (one for one in its if one.path == path and self._has_content(one, found))
+        moved = next(left, None) or next((one for one in its if self._is_same(one, found)), None)
+        if moved is not None and moved.path != found.path:
+            self._follow(moved, found, now_s)
 
     def _moved_here(self, found: Found) -> Recording | None:
         """Return the recording whose file had another path, where it is no more."""
@@ -214,7 +214,7 @@ class Reconciler:
         # A new file may have the number of one that went; that a rename moves ctime FAT does not know.
         changes["identity"] = before.identity.to_be_read() if is_verified else found.identity
         after = self._store.update(before, **changes)
-        self._sought.pop(before.id, None)
+        self.lost.found(before.seq)
         if is_verified:
             self._on_doubt()  # not before it can be looked for under this path
         self._store.prioritise([after])  # moved to the urgent ones, perhaps
@@ -238,12 +238,18 @@ class Reconciler:
             named = identity_at(before.path)
             has_left = named is None or named.inode != found.identity.inode
             return is_there_too and has_left and before.watch == found.watch
-        is_it = before.identity.is_same_content(found.identity) or (
+        return self._has_content(before, found) and _has_left(before, found)
+
+    @staticmethod
+    def _has_content(before: Recording, found: Found) -> bool:
+        """Return whether the file that was *found* is that of *before*, which has the same number, by what it is."""
+        if before.state is State.RELEASED:
+            return False
+        return before.identity.is_same_content(found.identity) or (
             # It may have grown since it was looked at; what was finished, and grew, is another content.
             before.state in UNSETTLED
             and is_surely_same_file(found.path, before.identity, found.identity)
         )
-        return is_it and _has_left(before, found)
 
     def _start_over(self, before: Recording, event: Event, found: Found, now_s: float) -> bool:
         """Put it to SEEN; return whether it is watched now."""
@@ -274,15 +280,15 @@ def _has_left(before: Recording, found: Found) -> bool:
     From one watched folder to another a file moves within its file system alone: two cameras with a card
     each may well give the same number, length and time to two files, and one of the cards may be out.
     """
-    if before.watch == found.watch:
-        now = identity_at(before.path)
-        if now is None:
-            return not beneath.is_there(before.path)
-        return now.inode != found.identity.inode and is_another_file(
-            before.path, before.identity, now
-        )
-    is_there_too = before.identity.device == found.identity.device
-    return is_there_too and is_gone(before.path, before.identity.device)
+    is_elsewhere = before.watch != found.watch
+    if is_elsewhere and before.identity.device != found.identity.device:
+        return False
+    now = identity_at(before.path)
+    if now is None:
+        if is_elsewhere:
+            return is_gone(before.path, before.identity.device)
+        return not beneath.is_there(before.path)
+    return now.inode != found.identity.inode and is_another_file(before.path, before.identity, now)
 
 
 def _is_over(before: Recording, found: Found) -> bool:

@@ -32,6 +32,7 @@ from edge_agent.media.card import Card
 from edge_agent.media.folder import Folder
 from edge_agent.media.folder_look import FolderLook
 from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.renames import Renames
 from edge_agent.media.root_check import RootCheck
 from edge_agent.media.scan import Scan
 from edge_agent.media.source import SILENT
@@ -75,6 +76,7 @@ class Watcher:
         self.on_doubt: Callable[[], None] = lambda: None
         """Called when a verified recording's file has other times than it had."""
         self._announced = Announcements()
+        self._renamed = Renames()
         self._lookout = self._new_lookout()
         self._settler = settler
         self._all = FolderLook(folder, store, activity, settler, on_doubt=self._doubt)
@@ -102,14 +104,20 @@ class Watcher:
     def _take_rename(self, before: bytes, after: bytes) -> None:
         """Take a file that got its name now, and had none of a recording, for an announced one.
 
-        One that had: a recorder that renames what it goes on writing, or a log that is rotated.
+        One that had: a recorder that renames what it goes on writing, or a log that is rotated. It is followed.
         """
         top, rules = self._followed, self._folder.rules
-        if top is not None and why_not_by_name(before, top, rules) is not None:
+        if top is None or why_not_by_name(after, top, rules) is not None:
+            return
+        self._renamed.add(before, after)
+        if why_not_by_name(before, top, rules) is not None:
             self._announced.add(Announcement(after))
 
     def _take_announced(self, root: bytes, now_s: float) -> None:
-        if waiting := self._announced.take(AT_ONCE):
+        waiting = self._announced.take(AT_ONCE)  # first: what had its name before moved on before
+        if renamed := self._renamed.take(AT_ONCE):
+            self._all.follow(root, renamed, now_s)
+        if waiting:
             found = still_recordings(waiting, root, self._folder.rules)
             self._all.take_as_finished(root, found, now_s)
 
@@ -173,7 +181,7 @@ class Watcher:
         if self._settler.look_at_due(now_s):
             self._is_hinted = True  # gone, or renamed: a scan tells
         self._all.commit()
-        if not is_through or self._announced:
+        if not is_through or self._announced or self._renamed:
             return 0.0
         if self._is_hinted:
             self._scan_due_s = min(self._scan_due_s, now_s + self._scan_gap_s)

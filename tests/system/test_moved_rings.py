@@ -14,7 +14,7 @@ from tests.support.processes import wait_for
 from tests.support.recordings import sha256
 from tests.support.site import Site, site
 
-pytestmark = [pytest.mark.nightly, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 SLOTS, SEGMENTS, SEGMENT_BYTES, EVERY_S = 4, 16, 150_000, 1.0
 
@@ -54,6 +54,22 @@ def has_settled(here: Site, times: int) -> bool:
     return sum(one.get("event") == "upload.settled" for one in here.agent.log()) >= times
 
 
+def test_names_that_are_moved_on_faster_than_anybody_looks_are_followed(tmp_path):
+    with site(tmp_path, watch={"settle_seconds": 0.2}, upload={"max_rate": "100KB"}) as here:
+        here.agent.start()
+        here.agent.state()
+        for number in range(SEGMENTS):
+            moved_on(here.agent.media, number, os.urandom(SEGMENT_BYTES))
+            time.sleep(EVERY_S / 3)
+        wait_for(lambda: here.agent.state_if_any().get("queue", {}).get("files") == 0, "all", 90)
+
+        totals = here.agent.state()["totals"]
+        assert totals["files_failed"] == 0
+        assert totals["files_done"] + totals["files_overwritten"] == SEGMENTS
+        assert len(set(map(sha256, here.server.published_files()))) == totals["files_done"]
+
+
+@pytest.mark.nightly
 @pytest.mark.parametrize("ring", [moved_on, replaced, moved_out, recycled])
 def test_every_recording_that_was_finished_is_published_or_counted(
     tmp_path, ring: Callable[[Path, int, bytes], None]

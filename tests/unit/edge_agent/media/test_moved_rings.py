@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from edge_agent.core.upload import State
 from edge_agent.media.folder_look import FolderLook
 from edge_agent.media.scan import Scan
+from tests.support.processes import wait_for
 from tests.support.rim import sent
 
 NAMES = [f"seg_{number}.mp4" for number in range(4)]
@@ -59,6 +61,31 @@ def test_each_file_is_the_recording_that_it_was_and_what_is_written_over_is_coun
     assert (totals.files_overwritten, totals.files_failed) == (at_once, 0)
 
 
+def test_names_that_are_moved_on_faster_than_anybody_looks_are_followed_by_what_the_kernel_tells(
+    folder,
+):
+    folder.look()  # from now on the kernel tells
+
+    def is_seen(number: int) -> bool:
+        folder.watcher.step(folder.clock.now)  # no look is due: time stands still
+        return str(number) in states(folder)
+
+    for number in range(1, 10):
+        move_on(folder, b"x" * number)
+        wait_for(partial(is_seen, number), "it is known")
+    before = {one.identity.length: one.id for one in folder.store.in_states(*State)}
+    folder.settle()
+    folder.settle()
+
+    gone = {str(number): State.OVERWRITTEN for number in range(1, 6)}
+    there = {str(number): State.STABLE for number in range(6, 10)}
+    assert states(folder) == gone | there
+    assert {one.identity.length: one.id for one in folder.store.in_states(*State)} == before
+    for one in folder.store.in_states(State.STABLE):
+        assert (folder.media / one.name).stat().st_size == one.identity.length
+    assert folder.store.notes.totals().files_overwritten == 5
+
+
 def test_of_what_was_sent_nothing_is_sent_again(folder):
     for number in range(1, 4):
         move_on(folder, b"x" * number)
@@ -100,6 +127,30 @@ def test_the_oldest_of_a_ring_is_written_over_by_another_of_its_length(folder):
     assert folder.store.get(before.id).state is State.OVERWRITTEN
     assert folder.store.notes.totals().files_overwritten == 1
     assert folder.store.newest_at(before.path).state is State.STABLE
+
+
+def test_what_may_lie_where_nobody_can_look_is_not_counted_and_what_has_its_name_is_sent(
+    folder, monkeypatch
+):
+    for number in range(3):
+        folder.write(f"loop{number}.mp4", b"recording")
+        os.utime(folder.media / f"loop{number}.mp4", (1000 + number, 1000 + number))
+    folder.settle()
+    made = Scan.__init__
+
+    def of_a_card_with_a_bad_folder(scan, *given, **more):
+        made(scan, *given, **more)
+        scan.is_whole = False
+
+    monkeypatch.setattr(Scan, "__init__", of_a_card_with_a_bad_folder)
+    (folder.media / "loop0.mp4").rename(folder.media.parent / "loop0.mp4")
+    folder.write("loop0.mp4", b"another recording")
+    for _ in range(3):
+        folder.settle()
+
+    assert folder.store.notes.totals().files_overwritten == 0
+    assert folder.named("loop0.mp4").identity.length == len(b"another recording")
+    assert folder.named("loop0.mp4").state is State.STABLE
 
 
 def test_a_folder_that_cannot_be_read_whole_is_not_looked_at_again_and_again_for_what_it_missed(

@@ -74,6 +74,28 @@ def test_a_folder_that_is_away_is_said_for_it_and_the_other_goes_on(two):
     assert two.rear.activity.view().away("rear") is None
 
 
+def test_what_was_moved_to_the_other_folder_is_followed_though_another_file_has_its_name(two):
+    for number in range(3):
+        path = two.front.write(f"loop{number}.mp4", b"recording")
+        os.utime(path, (1000 + number, 1000 + number))
+    two.settle()
+    before = two.front.named("loop0.mp4").id
+
+    # Where no kernel tells: looks alone find it.
+    two.rear.watcher.stop()
+    (two.front.media / "loop0.mp4").rename(two.rear.media / "saved.mp4")
+    two.front.write("loop0.mp4", b"the next recording")
+    two.front.watcher.step(two.clock.now)
+    two.front.look()
+    two.rear.look()
+    two.settle()
+
+    moved = two.rear.named("saved.mp4")
+    assert (moved.id, moved.watch, moved.state) == (before, "rear", State.STABLE)
+    assert two.store.notes.totals().files_overwritten == 0
+    assert len(recordings_in(two.store)) == 4
+
+
 def test_a_file_that_was_moved_to_the_other_folder_is_the_same_recording(two):
     path = two.front.write("A.MP4")
     two.settle()
