@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from edge_host.clock import SystemClock
 from ingest_server.core.errors import StorageError
 from ingest_server.storage.interface import (
     UNBOUNDED,
@@ -23,6 +24,7 @@ from ingest_server.storage.interface import (
 )
 from ingest_server.storage.s3.arriving import ArrivingObject, Pieces
 from ingest_server.storage.s3.bucket import Bucket, Listed
+from ingest_server.storage.s3.found import RecentlyFound
 from ingest_server.storage.s3.mark import Mark
 from ingest_server.storage.s3.pieces import (
     PART_BYTES,
@@ -56,6 +58,7 @@ class S3Blobs(PublishedObjects):
         self._parts = f"{self._inner}parts/"
         self._begun = f"{self._inner}begun/"
         """Of each upload one object without bytes: it is there from the first, and goes last."""
+        self._found = RecentlyFound(SystemClock().now_s)
 
     def prepare(self) -> None:
         """Look whether the place can be used.
@@ -171,6 +174,7 @@ class S3Blobs(PublishedObjects):
         if self._bucket.head(key) is not None:  # not every store knows conditions
             raise FileExistsError(errno.EEXIST, "the upload was begun before", upload_id)
         self._bucket.put(key, b"", is_new=True)
+        self._found.note(upload_id)
 
     def _is_begun(self, upload_id: str) -> bool:
         return self._bucket.head(self._begun + upload_id) is not None
@@ -180,7 +184,10 @@ class S3Blobs(PublishedObjects):
             raise FileNotFoundError(errno.ENOENT, "there is no such upload", upload_id)
 
     def open_part(self, upload_id: str, claim: Claim | None = None) -> Part:
-        self._refuse_unbegun(upload_id)
+        # Whether a writer's upload goes on is what its claim stands for. Here a store is noticed that lost it.
+        if claim is None or not self._found.is_recent(upload_id):
+            self._refuse_unbegun(upload_id)
+            self._found.note(upload_id)
         return ArrivingObject(self._bucket, upload_id, self._folder(upload_id), claim)
 
     def sign_direct(self, claim: Claim, digest: Digest, for_s: float) -> SignedPut:
@@ -204,6 +211,7 @@ class S3Blobs(PublishedObjects):
         return end_of(self._pieces(upload_id).all())
 
     def remove_part(self, upload_id: str) -> None:
+        self._found.forget(upload_id)
         self._bucket.delete_all([one.key for one in self._bucket.listed(self._folder(upload_id))])
         self._bucket.delete(self._begun + upload_id)
 

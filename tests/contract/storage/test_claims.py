@@ -134,12 +134,14 @@ class TestClaims:
             recording = pool.submit(state.run, slow)
             assert checked.wait(10)
             taking = pool.submit(state.claim, record(1).id, WHOLE)
-            assert not taking.done()
+            # Where several share the state nobody waits, but one of the two is run again, and sees the other.
+            assert state.is_shared or not taking.done()
             gate.set()
-            recording.result(10)
+            is_refused = isinstance(recording.exception(10), Refused)
             _, found = taking.result(10)
 
-        assert found.received.to_pairs() == [[0, 5]]
+        assert found.received.to_pairs() == ([] if is_refused else [[0, 5]])
+        assert state.is_shared or not is_refused
 
     def test_a_claim_costs_no_durable_commit(self, state):
         insert(state, record(1))
