@@ -31,6 +31,7 @@ from ingest_server.assembly.command_data import CommandData, make_folder
 from ingest_server.config import DEFAULT_PATH
 from ingest_server.core.errors import Refused, ServerError, SettingError, StateLostError
 from ingest_server.operate.abort import AbortCommand
+from ingest_server.operate.broker import BrokerCommands
 from ingest_server.operate.check import CheckCommand
 from ingest_server.operate.claims import ClaimCommands
 from ingest_server.operate.device_events import EventsCommand
@@ -78,6 +79,7 @@ _COMMANDS = (
     TokenCommands,
     ClaimCommands,
     WebhookCommands,
+    BrokerCommands,
     UserCommands,
     UploadCommands,
     GroupCommands,

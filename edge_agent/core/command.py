@@ -108,7 +108,8 @@ VOCABULARY: Mapping[str, Mapping[str, Arg]] = MappingProxyType(
         "fetch": {
             "query": Arg(
                 _query,
-                'an object with "name" (a pattern such as DJI_*.MP4), "from" and "to" (RFC 3339), or some of them',
+                'an object with "name" (a pattern such as DJI_*.MP4), "from" and "to" (RFC 3339), or some of them; of at'
+                ' most 255 characters each, and "from" is before "to"',
             ),
             "metered": _METERED,
             "limit": Arg(_whole(1, 1000), "a whole number from 1 to 1000", is_needed=False),

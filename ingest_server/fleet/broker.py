@@ -12,7 +12,6 @@ kept for it; one whose lead is over does not come back and throw that one out.
 from __future__ import annotations
 
 import random
-import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -21,9 +20,10 @@ from urllib.parse import urlsplit
 import structlog
 
 from ingest_server.base.lead import SOLE, Lead
+from ingest_server.fleet.broker_login import read_login
 from ingest_server.fleet.broker_words import MEANING, Ended, LoginError, words
 from ingest_server.fleet.members import Member
-from ingest_server.fleet.mqtt_client import Login, Received, Session
+from ingest_server.fleet.mqtt_client import Received, Session
 from ingest_server.fleet.mqtt_messages import Messages, Saying, Taken
 from ingest_server.fleet.service import FleetService
 from ingest_server.fleet.settings import BrokerSettings
@@ -59,9 +59,8 @@ class FleetBroker:
         """Called when the broker is there again; must not wait."""
         url = urlsplit(settings.url)
         self._settings = settings
-        self._is_tls = url.scheme == "mqtts"
         self._host = url.hostname or "localhost"
-        self._port = url.port or (8883 if self._is_tls else 1883)
+        self._port = url.port or (8883 if url.scheme == "mqtts" else 1883)
         self._fleet = fleet
         self._messages = messages
         self._waiting: deque[Saying] = deque()
@@ -186,7 +185,7 @@ class FleetBroker:
 
     def _once(self) -> Ended:
         try:
-            login = self._login()
+            login = read_login(self._settings)
         except LoginError as error:
             return Ended(why=error)
         session = Session(
@@ -225,31 +224,6 @@ class FleetBroker:
             event = "broker.lost" if end.was_taken else "broker.unreachable"
             log.warning(event, error=f"{error}: {MEANING}", action=action, wait_s=round(wait_s, 1))
         return wait_s
-
-    def _login(self) -> Login:
-        """Return the login as the files are now, so that renewed ones need no restart.
-
-        Raises:
-            LoginError: one of them cannot be used.
-        """
-        settings, password, tls = self._settings, None, None
-        if settings.password_file is not None:
-            try:
-                password = settings.password_file.read_text("utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise LoginError(
-                    f"[fleet] mqtt_password_file: {settings.password_file} cannot be read ({error}): let "
-                    "the user that runs this server read it"
-                ) from error
-        if self._is_tls:
-            try:
-                tls = ssl.create_default_context(cafile=settings.ca_file)
-            except OSError as error:  # ssl.SSLError is one
-                raise LoginError(
-                    f"[fleet] mqtt_ca_file: {settings.ca_file} cannot be used ({error}): name a file in "
-                    "PEM form that this server's user can read"
-                ) from error
-        return Login(self._host, self._port, tls, settings.username, password)
 
     def opened(self) -> None:
         """Note that the broker took us."""

@@ -80,7 +80,7 @@ FORMS: Mapping[str, tuple[Mapping[str, Check], Mapping[str, Check]]] = MappingPr
 
 _MUST_BE = {
     "query": ": it has name (a pattern such as DJI_*.MP4), from and to (2026-11-29T10:00:00Z, or a date), "
-    "or some of them"
+    "or some of them; of at most 255 characters each, and from is before to"
 }
 
 

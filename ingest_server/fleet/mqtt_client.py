@@ -204,7 +204,8 @@ class Session:
             self._end = Ended(reason.value, str(reason), was_reached=True, was_answered=True)
             return
         self._end = Ended(was_reached=True, was_answered=True, was_taken=True)
-        client.subscribe([(topic, 1) for topic in self._topics])
+        if self._topics:
+            client.subscribe([(topic, 1) for topic in self._topics])
         self.is_open = True
         self._listener.opened()
 

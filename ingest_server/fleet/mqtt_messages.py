@@ -68,7 +68,7 @@ class Messages:
         self._fleet = fleet
         self._intake = intake
         self._root = f"{prefix.strip('/')}/v1"
-        self._own = f"{prefix.strip('/')}/fleet/v1"
+        self._prefix = prefix
         self._sessions: dict[str, tuple[object, object]] = {}
         """Run and session of each device's last ``online``: an ``offline`` of another is old."""
         self._heartbeats_s: dict[str, float] = {}
@@ -84,7 +84,7 @@ class Messages:
 
     def own(self, name: str) -> str:
         """Return a topic of the server's own; who hears all devices does not take it for one."""
-        return f"{self._own}/{name}"
+        return own_topic(self._prefix, name)
 
     def is_stored(self, topic: str) -> bool:
         """Whether what comes there is told once, and goes into the database."""
@@ -269,10 +269,20 @@ class Messages:
     def discovery(self, prefix: str) -> Saying:
         """Return the fleet as a device of Home Assistant."""
         return Saying(
-            f"{prefix.strip('/')}/device/edgeup_fleet/config",
+            discovery_topic(prefix),
             _json(home_assistant.discovery(self.own("state"), self.own("status"))),
             is_retained=True,
         )
+
+
+def own_topic(prefix: str, name: str) -> str:
+    """Return a topic of the server's own."""
+    return f"{prefix.strip('/')}/fleet/v1/{name}"
+
+
+def discovery_topic(prefix: str) -> str:
+    """Return where the fleet is described for Home Assistant, which looks below *prefix*."""
+    return f"{prefix.strip('/')}/device/edgeup_fleet/config"
 
 
 def _json(document: Mapping[str, Any]) -> bytes:

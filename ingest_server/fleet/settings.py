@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 HOUR_S = 3600.0
+USUAL_DISCOVERY_PREFIX = "homeassistant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,5 +45,5 @@ class BrokerSettings:
     password_file: Path | None = None
     ca_file: Path | None = None
     topic_prefix: str = "edgeup"
-    discovery_prefix: str | None = "homeassistant"
+    discovery_prefix: str | None = USUAL_DISCOVERY_PREFIX
     """Where Home Assistant looks for devices; None: it is told of none."""

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from ingest_server.assembly.fleet import Fleet
+from ingest_server.cli import main
 from ingest_server.fleet.intake import Intake
 from ingest_server.fleet.report import Report
 from tests.support.fleet import fleet_at, info, report, state
@@ -158,6 +159,29 @@ def test_the_fleet_is_one_device_of_home_assistant(broker, fleet):
     [config] = told(seen, "homeassistant/device/edgeup_fleet/config")[-1:]
     assert config["cmps"]["summary"]["value_template"] == "{{ value_json.summary }}"
     assert config["state_topic"] == "edgeup/fleet/v1/state"
+
+
+def test_a_fleet_that_is_unregistered_leaves_nothing_with_the_broker(
+    broker, fleet, tmp_path, capsys
+):
+    seen: Seen = []
+    with listening(broker, seen, topic="#"):
+        wait_for(lambda: len({topic for topic, _, _ in seen}) >= 3, "what the broker retains")
+    fleet.stop()
+    config = tmp_path / "server.toml"
+    config.write_text(f'[fleet]\nmqtt_url = "{broker.url}"\n[server]\ndata_dir = "{tmp_path}/d"\n')
+
+    assert main(["mqtt", "--unregister", "--config", str(config)]) == 0
+
+    assert "keeps nothing of this server any more" in capsys.readouterr().out
+    left: Seen = []
+    with listening(broker, left, topic="#") as operator:
+        operator.publish("end", b"", qos=1)
+        wait_for(lambda: left, "the end")
+    assert [topic for topic, _, _ in left] == ["end"]
+    broker.stop()
+    assert main(["mqtt", "--unregister", "--config", str(config)]) == 1
+    assert "cannot be reached" in capsys.readouterr().err
 
 
 def test_a_broker_that_is_not_there_keeps_nobody_from_starting_and_stopping(tmp_path):

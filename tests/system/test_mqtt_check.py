@@ -126,6 +126,25 @@ def test_a_broker_that_refuses_to_forget_says_which_rule_is_missing(tmp_path):
         unregister(MqttSettings(url=broker.url), "drone-01", 5.0)
 
 
+def test_a_device_leaves_home_assistant_though_that_was_switched_off_before(tmp_path):
+    where = "homeassistant/device/edgeup-drone-01/config"
+    off = MqttSettings.model_validate({"url": "mqtt://x", "home_assistant": {"enabled": False}})
+    kept: list[tuple[str, bytes, bool]] = []
+    with Mosquitto(tmp_path / "broker") as broker:
+        with listening(broker, kept, topic=where) as operator:
+            operator.publish(where, b"{}", qos=1, retain=True).wait_for_publish(5)
+            wait_for(lambda: kept, "it is there")
+
+        unregister(off.model_copy(update={"url": broker.url}), "drone-01", 5.0)
+
+        left: list[tuple[str, bytes, bool]] = []
+        with listening(broker, left, topic="#") as operator:
+            operator.publish("end", b"", qos=1)
+            wait_for(lambda: left, "the end")
+
+    assert [topic for topic, _, _ in left] == ["end"]
+
+
 @pytest.fixture
 def tls(tmp_path):
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"

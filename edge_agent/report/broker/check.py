@@ -41,14 +41,18 @@ def unregister(settings: MqttSettings, device_id: str, timeout_s: float) -> str:
     """
     topics = Topics.of(settings.topic_prefix, device_id)
     kept = [topics.status, topics.info, topics.state, topics.reported]
+    device = config_topic(settings.home_assistant.discovery_prefix, device_id)
     if settings.home_assistant.enabled:
-        kept.append(config_topic(settings.home_assistant.discovery_prefix, device_id))
+        kept.append(device)
     login = read_login(settings, f"edgeup-{device_id}")
     complaint = Errand(login, SystemClock()).run(
         [Message(topic, b"", is_retained=True) for topic in kept], timeout_s
     )
     if complaint is not None:
         raise BrokerError(complaint)
+    if not settings.home_assistant.enabled:
+        # It may have been on before. Where the rules refuse it, Home Assistant was told of nothing either.
+        Errand(login, SystemClock()).run([Message(device, b"", is_retained=True)], timeout_s)
     return f"the broker at {login.address} keeps nothing of {device_id} any more"
 
 

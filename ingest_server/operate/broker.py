@@ -1,0 +1,44 @@
+"""``ingest-server mqtt``: what the broker keeps of this server."""
+
+from __future__ import annotations
+
+import argparse
+
+from edge_host.clock import SystemClock
+from ingest_server.assembly.settings import broker_settings
+from ingest_server.operate.commands import Commands, Parser, Parsers
+
+
+class BrokerCommands(Commands):
+    """The command; the server is stopped meanwhile."""
+
+    def add_parsers(self, commands: Parsers, common: Parser) -> None:
+        mqtt = commands.add_parser(
+            "mqtt", parents=[common], help="what the broker keeps of this server"
+        )
+        mqtt.add_argument(
+            "--unregister",
+            action="store_true",
+            required=True,
+            help="have it forget the fleet, in Home Assistant too, while the server is stopped",
+        )
+        mqtt.set_defaults(command=self._unregister)
+
+    def _unregister(self, options: argparse.Namespace) -> int:
+        settings = broker_settings(self._config(options))
+        if settings is None:
+            self._complain(
+                "[fleet] mqtt_url names no broker, so none keeps anything of this server"
+            )
+            return 1
+        try:
+            from ingest_server.fleet.unregister import unregister
+        except ModuleNotFoundError:
+            self._complain("what speaks to a broker (paho-mqtt) is not installed")
+            return 1
+        complaint = unregister(settings, SystemClock().now_s)
+        if complaint is not None:
+            self._complain(complaint)
+            return 1
+        print(f"the broker at {settings.url} keeps nothing of this server any more")
+        return 0
