@@ -14,10 +14,14 @@ import { bytes } from './text.js'
 import { PRESENCE, PRESENCE_MEANS, eventWord, reasonWord } from './words.js'
 
 const HISTORY_EVERY_MS = 60_000
+/** Who was forgotten and reports again is new, and shown. */
+const ABSENT_EVERY_MS = 10_000
 
 export default class DeviceView {
   constructor({ argument, refresh }) {
     this.device = argument
+    this.refresh = refresh
+    this.again404 = null
     this.etag = null
     this.historyAt = 0
     this.commands = new DeviceCommands(argument, refresh)
@@ -37,6 +41,7 @@ export default class DeviceView {
     this.seen = time(null, 'age')
     this.next = time(null, 'clock')
     this.again = h('span', { hidden: true }, ', reports again by ', this.next)
+    this.known = h('span', { class: 'seen' }, 'last seen ', this.seen, this.again)
     this.what = h('p', { class: 'what' })
     this.why = h('strong')
     this.todo = h('span', { class: 'todo' })
@@ -47,7 +52,7 @@ export default class DeviceView {
       h('div', { class: 'narrow' }, this.commands.node, this.settings.node, this.told.node, this.now.facts, this.events.node))
     return h('div', { class: 'device' },
       h('p', { class: 'back' }, h('a', { href: '#/' }, '‹ Fleet')),
-      h('div', { class: 'title' }, h('h1', {}, named(this.device)), this.presence, h('span', { class: 'seen' }, 'last seen ', this.seen, this.again)),
+      h('div', { class: 'title' }, h('h1', {}, named(this.device)), this.presence, this.known),
       this.what, this.stuck, this.waiting, this.body)
   }
 
@@ -76,7 +81,7 @@ export default class DeviceView {
   show(told) {
     const { row } = told
     this.waiting.hidden = true
-    this.body.hidden = false
+    for (const node of [this.body, this.presence, this.known, this.what]) node.hidden = false
     setText(this.presence, PRESENCE[row.presence] ?? String(row.presence))
     attribute(this.presence, 'data-presence', row.presence)
     setTime(this.seen, row.last_seen, 'age')
@@ -95,12 +100,20 @@ export default class DeviceView {
     this.events.show(told.events ?? [])
   }
 
+  close() {
+    clearTimeout(this.again404)
+  }
+
   /** What a refusal means here; true: asking again does not help. */
   refused(error) {
     if (error.status !== 404) return false
+    this.etag = null
     this.body.hidden = true
     this.waiting.hidden = false
-    setText(this.waiting, 'The server knows no device of this name. It may never have been here, or was forgotten.')
+    for (const node of [this.presence, this.known, this.what, this.stuck]) node.hidden = true
+    setText(this.waiting, 'The server knows no device of this name. It may never have been here, or was forgotten. If it reports, it is shown here.')
+    clearTimeout(this.again404)
+    this.again404 = setTimeout(this.refresh, ABSENT_EVERY_MS)
     return true
   }
 }

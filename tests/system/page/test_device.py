@@ -166,3 +166,18 @@ def test_a_device_that_nobody_knows_is_a_sentence(browser, url):
     browser.goto(f"{url}#/device/nobody")
 
     browser.wait_text("The server knows no device of this name", "main")
+
+
+def test_a_device_that_is_forgotten_meanwhile_says_nothing_old_and_is_shown_when_it_reports(
+    browser, site, url
+):
+    open_device(browser, url, "pi-gate-2")
+    known = site.rows.pop("pi-gate-2")
+    browser.wait_text("The server knows no device of this name", "main")
+    assert "last seen" not in browser.text("main")
+    assert "the server refuses" not in browser.text("main").lower()
+
+    site.rows["pi-gate-2"] = known
+    browser.wait("document.querySelector('.columns')?.hidden === false")
+
+    assert "last seen" in browser.text(".title")
