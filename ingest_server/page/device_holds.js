@@ -86,10 +86,10 @@ export class DeviceHolds {
   }
 }
 
-/** Return the arguments of a fetch: the name is a part of one, as in what was found, and no pattern. */
+/** Return the arguments of a fetch: the name is a part of one, as in what was found, and no pattern or two of them. */
 export function fetchArguments({ name, from, to }, isMetered) {
   const query = {}
-  if (name) query.name = `*${name.replace(/[*?[]/g, '[$&]')}*`
+  if (name) query.name = `*${name.replace(/[*?[]/g, '[$&]').replaceAll('|', '?')}*`
   if (from) query.from = from
   if (to) query.to = to
   return { query, metered: isMetered }

@@ -9,6 +9,7 @@ const rows = await page('rows')
 const pace = await page('pace')
 const days = await page('days')
 const words = await page('words')
+const holds = await page('device_holds')
 
 const plain = (shown) => shown.replaceAll('\u00a0', ' ')
 
@@ -120,4 +121,9 @@ test('a code of a newer agent is shown, and is no property of an object', () => 
   assert.equal(words.commandStanding({ status: 'waiting' }).isOver, false)
   assert.equal(words.commandStanding({ status: 'duplicate', code: 'ok' }).word, 'done')
   assert.equal(words.commandStanding({ status: 'duplicate', code: 'timeout' }).word, 'failed')
+})
+
+test('a part of a name is no pattern, and not two of them', () => {
+  const asked = (name) => holds.fetchArguments({ name }, false).query.name
+  assert.deepEqual(['x|', 'a*b', 'تسجيل', '[1]'].map(asked), ['*x?*', '*a[*]b*', '*تسجيل*', '*[[]1]*'])
 })
