@@ -86,7 +86,7 @@ function parsed(text) {
 }
 
 const GENERAL = {
-  401: 'Your session has ended: sign in again.',
+  401: 'Your session has ended, and nothing was done: sign in again.',
   403: 'You may not do that.',
   404: 'There is no such thing here, or it is gone.',
   429: 'That was too often: wait a moment.',
@@ -95,7 +95,9 @@ const GENERAL = {
 
 function refusal(answer, problem) {
   const retryAfter = Number(answer.headers.get('Retry-After'))
-  const said = problem?.detail || problem?.title || GENERAL[answer.status]
+  // The server's words are for programs that send tokens.
+  const hasEnded = answer.status === 401 && session.mode === 'user'
+  const said = hasEnded ? GENERAL[401] : problem?.detail || problem?.title || GENERAL[answer.status]
   return new AskError(sentence(said || `The server answers ${answer.status}`), {
     status: answer.status,
     code: problem?.code ?? null,

@@ -70,6 +70,18 @@ def test_a_refused_command_is_a_sentence(browser, site, url):
     browser.wait_text(sentence, "#announcements")
 
 
+def test_a_session_that_ends_before_a_click_says_so_and_that_nothing_was_done(browser, site, url):
+    site.mode = "user"
+    open_device(browser, url, "drone-020")
+    site.mode = "none"
+
+    browser.click(".steer button:not([hidden])")
+
+    browser.wait_text("Pause: Your session has ended, and nothing was done", "#announcements")
+    browser.wait("document.querySelector('.login')")
+    assert "token" not in browser.text("#announcements")
+
+
 def test_what_a_device_does_not_allow_cannot_be_pressed_and_says_why(browser, site, url):
     open_device(browser, url, "old-cam")
 
