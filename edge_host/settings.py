@@ -59,8 +59,10 @@ class Words:
     from_file: str
     from_variable: str
     """With ``{variable}``."""
+    no_path: str
+    """With ``{origin}``, ``{key}`` with dots, and ``{why}``."""
     not_json: str
-    """Likewise: a list or a table is JSON in a variable."""
+    """With ``{variable}``: a list or a table is JSON in a variable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,9 @@ def _clashing_key(path: Path, error: tomllib.TOMLDecodeError) -> str:
     return ""
 
 
+_EMPTY = "is empty, and no path: leave it out"
+
+
 class Layers:
     """The merged values, and each one's origin in words. Layers are added from the bottom up."""
 
@@ -110,6 +115,7 @@ class Layers:
         self.rows: dict[Key, _Rows] = {(name,): row for name, row in _rows(model)}
         """The key of each list that may be one table -> what such a table is."""
         self._prefix = str(model.model_config["env_prefix"])
+        self._paths = frozenset(path_keys(model))
 
     def origin(self, key: Key) -> str | None:
         """Return where the value of *key* came from, or the first one below it, or the one it lies in."""
@@ -207,6 +213,11 @@ class Layers:
     def add(self, key: Key, value: Any, origin: str) -> None:
         """Put *value* over what lies below it."""
         table: Any = self.values
+        for one, text in _texts(value, self.without_row(key)):
+            if one in self._paths and (not text or "\0" in text):
+                why = "has a NUL, which no path has" if text else _EMPTY
+                named = self._words.no_path.format(origin=origin, key=".".join(one), why=why)
+                self.problems.append(named)
         if key[:1] in self.rows and len(key) > 1 and key[0] in table:
             found = self._row(key, origin)
             if found is not None:
@@ -316,6 +327,18 @@ def _keys(model: type[BaseModel], above: Key = ()) -> Iterator[Key]:
             yield from _keys(info.annotation, (*above, name))
         else:
             yield (*above, name)
+
+
+def _texts(value: Any, key: Key) -> Iterator[tuple[Key, str]]:
+    """Yield each text of a value, with its key as if there were no list."""
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from _texts(one, (*key, name))
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one, key)
+    elif isinstance(value, str):
+        yield key, value
 
 
 def _each_text(value: Any, place: Callable[[Key, str], str], key: Key = ()) -> Any:

@@ -113,7 +113,7 @@ class PowerSettings(Table):
 class LinkSettings(Table):
     """A rule for the network interface that leads to the server; the first that fits counts."""
 
-    match: Annotated[str, Field(max_length=200)]
+    match: Annotated[str, Field(min_length=1, max_length=200)]
     """Shell patterns for its name, joined by ``|``: ``wwan*|usb*``."""
 
     ssid: Annotated[str | None, Field(max_length=200), BeforeValidator(none_if_zero)] = None

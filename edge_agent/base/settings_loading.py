@@ -38,6 +38,7 @@ _WORDS = Words(
     not_toml="{path}: not valid TOML: {why}",
     from_file="{path}",
     from_variable="the variable {variable}",
+    no_path="{origin}: {key} {why}",
     not_json="the variable {variable} must be JSON, as there is no other way to write a list of tables",
 )
 _PATHS = frozenset(path_keys(AgentSettings))
@@ -101,8 +102,9 @@ def load(
         settings = AgentSettings.model_validate(layers.values)
     except ValidationError as error:
         raise ConfigError(_sentences(error, layers, used, has_file=has_file)) from None
-    problems = [*layers.problems, *(problems_of_files(settings) if looks_at_files else ())]
-    if problems:
+    if layers.problems:  # a path among them may be none, and is not looked at
+        raise ConfigError(layers.problems)
+    if looks_at_files and (problems := list(problems_of_files(settings))):
         raise ConfigError(problems)
     warnings = tuple(warnings_of(settings, environment)) if looks_at_files else ()
     return Loaded(settings, used if has_file else None, warnings)
@@ -125,7 +127,7 @@ def _beside_file(key: Key, text: str, folder: Path) -> str:
 
 
 def _from_here(key: Key, text: str) -> str:
-    return str(Path(text).expanduser().absolute()) if key in _PATHS else text
+    return str(Path(text).expanduser().absolute()) if key in _PATHS and text else text
 
 
 def _add_options(layers: Layers, options: Mapping[str, tuple[str, str]]) -> None:

@@ -110,6 +110,7 @@ _WORDS = Words(
     not_toml="{path} is not valid TOML: {why}.",
     from_file="in {path}",
     from_variable="environment variable {variable}",
+    no_path="{key} ({origin}) {why}.",
     not_json='The environment variable {variable} must be a JSON list such as ["a", "b"].',
 )
 
@@ -224,7 +225,7 @@ def _unfit_routes(config: ServerConfig, layers: Layers) -> Iterator[str]:
 
 def _beside_file(key: Key, text: str, folder: Path) -> str:
     """Make paths that are relative in a file relative to that file's folder."""
-    if key in _PATHS:
+    if key in _PATHS and text:
         return str(folder / text)
     if key[-1] == "listen" and text.startswith("unix:"):
         return f"unix:{folder / text.removeprefix('unix:')}"

@@ -163,6 +163,37 @@ def test_a_bad_address_is_told_without_repeating_it(tmp_path, url, expected):
     assert "hunter2" not in problem
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("", "is empty, and no path: leave it out"), ("a\\u0000b", "has a NUL, which no path has")],
+)
+def test_a_path_that_is_none_is_refused_in_one_sentence(tmp_path, text, why):
+    where = tmp_path / "agent.toml"
+
+    assert problems(tmp_path, f'{GOOD}[upload]\nhold_file = "{text}"\n') == [
+        f"{where}: upload.hold_file {why}"
+    ]
+    assert problems(tmp_path, GOOD.replace('"media"', f'"{text}"')) == [
+        f"{where}: watch.folder {why}"
+    ]
+
+
+def test_an_option_that_is_no_path_is_refused_and_not_the_folder_that_one_stands_in(tmp_path):
+    options = {"upload.hold_file": ("", "--set upload.hold_file=")}
+
+    said = (
+        "the option --set upload.hold_file=: upload.hold_file is empty, and no path: leave it out"
+    )
+    assert problems(tmp_path, GOOD, options=options) == [said]
+
+
+def test_a_huge_value_is_refused_in_a_sentence_that_can_be_read(tmp_path):
+    [said] = problems(tmp_path, f'{GOOD}[upload]\ntimetable = ["{"x" * 100_000}"]\n')
+
+    assert "timetable 'xxx" in said
+    assert len(said) < 1000
+
+
 def test_every_problem_is_told_not_only_the_first(tmp_path):
     found = problems(tmp_path, 'device_id = "Drone 1"\n[serve]\nurl = "x"\n')
 

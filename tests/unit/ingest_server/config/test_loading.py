@@ -421,3 +421,12 @@ def test_the_page_may_play_from_where_links_lead(toml, text, origin):
     config = load(toml(f'[storage]\nblobs = "s3://b"\n{text}\n'), environ={})
 
     assert media_origin(config) == origin
+
+
+def test_an_empty_path_is_refused_and_not_the_folder_of_the_file(toml):
+    path = toml('[log]\naudit_file = ""\n[tls]\ncert_file = "a\\u0000b"\n')
+
+    said = faults(path)
+
+    assert f"log.audit_file (in {path}) is empty, and no path: leave it out." in said
+    assert f"tls.cert_file (in {path}) has a NUL, which no path has." in said
