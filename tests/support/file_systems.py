@@ -36,7 +36,14 @@ def disk_image(kind: str, mount: Path, *, size: int = 0) -> Iterator[Path]:
     with image.open("wb") as file:
         file.truncate(max(size, least))  # sparse
     _run(require(maker), *options, image)
-    with _mounted("-t", kind, "-o", "loop", image, mount):
+    with mounted_image(kind, image, mount):
+        yield mount
+
+
+@contextmanager
+def mounted_image(kind: str, image: Path, mount: Path, *options: str) -> Iterator[Path]:
+    """Mount what `disk_image` has made, which lies beside its mount, once more."""
+    with _mounted("-t", kind, "-o", ",".join(("loop", *options)), image, mount):
         yield mount
 
 

@@ -1,4 +1,4 @@
-"""When a recording is finished, on file systems of cards and of other computers. In virtual time.
+"""When a recording is finished, on file systems of cards and of other computers. Most of it in virtual time.
 
 Where this kernel lacks them, they are skipped, and `test_in_a_machine.py` runs them in one that has them.
 """
@@ -14,9 +14,11 @@ import pytest
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import State
 from edge_agent.media.lease import LeaseProbe
-from tests.support.file_systems import disk_image, forget_cached
+from tests.support.file_systems import disk_image, forget_cached, mounted_image
+from tests.support.processes import wait_for
 from tests.support.rim import recordings_in, watched_folder
 from tests.support.shares import share
+from tests.support.site import site
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(240)]
 
@@ -160,3 +162,32 @@ def test_files_that_the_kernel_numbers_anew_settle_and_stay_the_recordings_that_
 
         assert set(states_after(folder, 4.0).values()) == {State.STABLE}
         assert len(recordings_in(folder.store)) == 3
+
+
+@pytest.mark.timeout(900)
+def test_a_card_whose_times_are_another_hour_after_the_clocks_changed_is_not_sent_again(tmp_path):
+    media = tmp_path / "device" / "media"
+    media.parent.mkdir()
+    with site(tmp_path) as here:
+        with disk_image("vfat", media):
+            for number in range(3):
+                (media / f"{number}.mp4").write_bytes(os.urandom(1 << 20))
+            before_ns = (media / "0.mp4").stat().st_mtime_ns
+            here.agent.start()
+            here.wait_until_published(3, 200)
+            wait_for(lambda: here.agent.state()["totals"]["files_done"] == 3, "all receipts", 60)
+            here.agent.stop(60)
+        sent = here.link.sent
+        with mounted_image("vfat", media.with_name("media.img"), media, "time_offset=60"):
+            shifted_s = ((media / "0.mp4").stat().st_mtime_ns - before_ns) // 10**9
+            (media / "last.mp4").write_bytes(os.urandom(1000))
+            here.agent.start()
+            here.wait_until_published(4, 200)  # by then it has looked at all of them
+            wait_for(lambda: here.agent.state()["queue"]["files"] == 0, "nothing waits", 60)
+            rows = here.agent.status()["files"]
+            here.agent.stop(60)
+
+        assert abs(shifted_s) == 3600
+        assert here.link.sent - sent < 100_000
+        assert len(here.published_digests()) == 4
+        assert sorted(row["name"] for row in rows) == ["0.mp4", "1.mp4", "2.mp4", "last.mp4"]
