@@ -89,6 +89,8 @@ class GroupTelling:
         """When to look at groups again: written down together, for the card's sake."""
         self._lists: dict[int, Sequence[str]] = {}
         """Groups that are not whole -> what is in their list of files, read while it was there."""
+        self._too_large: set[int] = set()
+        """Groups of which this run has said so."""
         self._until_s = 0.0
         self._housekept_s = 0.0
 
@@ -141,12 +143,7 @@ class GroupTelling:
     def _look(self, group: Group, now_s: float) -> None:
         members = self._groups.members(group, MAX_MEMBERS + 1)
         if len(members) > MAX_MEMBERS:
-            log.warning(
-                "group.too_large",
-                group=group.title,
-                error=f"more than {MAX_MEMBERS} files belong together by their names: they are sent, and"
-                " the server is told of no group",
-            )
+            self._say_too_large(group)
             members = []
         found = self._standing(group, members)
         if len(members) < 2 and not found.missing:
@@ -155,6 +152,17 @@ class GroupTelling:
             self._later.append((group, self._wait_s(group)))
         else:
             self._tell(group, members, found, now_s)
+
+    def _say_too_large(self, group: Group) -> None:
+        if group.seq in self._too_large:
+            return  # each further file has it looked at again
+        self._too_large.add(group.seq)
+        log.warning(
+            "group.too_large",
+            group=group.title,
+            error=f"more than {MAX_MEMBERS} files belong together by their names: they are sent, and"
+            " the server is told of no group",
+        )
 
     def _put_off(self) -> None:
         later, self._later = self._later, []

@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from structlog.testing import capture_logs
 
 from edge_agent.base.reasons import Reason
 from edge_agent.base.rule_settings import LinkSettings
@@ -16,6 +17,7 @@ from ingest_server.core.events import GROUP_COMPLETED
 from tests.support.events import of_types
 from tests.support.lane import scene
 from tests.support.link import FINE, LOGIN_PAGE, Fault, problem
+from upload_protocol.groups import MAX_MEMBERS
 
 MIB = 1024 * 1024
 QUIET_S = 120.0
@@ -351,3 +353,22 @@ def test_nothing_is_told_while_the_owner_lets_nothing_be_sent(stage):
     tell(stage, telling(stage, may_send=lambda: False))
 
     assert manifests(stage) == []
+
+
+@pytest.mark.slow
+def test_a_group_of_more_files_than_one_can_have_is_said_once(stage):
+    endings = ("mp4", "lrv", "thm", "wav")
+    heads = ("GX", "GH", "GL", "GS", "GP", "GF", "GB")
+    names = [
+        f"{head}{part:02}0001.{end}" for head in heads for part in range(40) for end in endings
+    ]
+    teller = telling(stage)
+
+    with capture_logs() as logs:
+        for name in names[: MAX_MEMBERS + 1]:
+            stage.lane.record(name, b"x")
+        for name in names[MAX_MEMBERS + 1 : MAX_MEMBERS + 4]:
+            tell(stage, teller, 2 * QUIET_S)
+            stage.lane.record(name, b"x")
+
+    assert [one["event"] for one in logs].count("group.too_large") == 1
