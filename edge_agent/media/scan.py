@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from edge_agent.core.left_out import Cause, LeftOut, Tally, cause_of
+from edge_agent.core.left_out import WANTED, Cause, LeftOut, Tally, cause_of
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Identity
 from edge_agent.media import beneath
@@ -96,6 +96,8 @@ class Scan:
                             yield path, found
                     elif not entry.is_symlink():
                         self._leave(Cause.SPECIAL, path)
+                    elif cause := self._left_by_its_name(path):
+                        self._leave(cause, path)
                     elif self._leads_out(path, os.fsencode(os.readlink(entry.name, dir_fd=fd))):
                         self._leave(Cause.LINK, path)
                 except OSError as error:
@@ -126,6 +128,11 @@ class Scan:
             # Watched all the same: its rights may be mended before it is finished.
             self._leave(Cause.PERMISSION, path)
         return identity_of(found)
+
+    def _left_by_its_name(self, link: bytes) -> Cause | None:
+        """Return why *link* would not be sent if it were a file: a lock or a marker may be one."""
+        cause = self._rules.why_not(os.path.basename(link))
+        return cause if cause in WANTED else None
 
     def _leads_out(self, link: bytes, target: bytes) -> bool:
         """Return whether *link* leads to what is not found without it, as far as its text says.

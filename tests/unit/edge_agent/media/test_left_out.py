@@ -71,6 +71,20 @@ def test_a_link_is_left_out_only_where_it_leads_to_what_is_not_found_anyway(tmp_
     assert left_out[Cause.LINK][0] == 4
 
 
+def test_a_link_that_would_not_be_sent_if_it_were_a_file_is_left_out_for_that(tmp_path):
+    write(tmp_path / "a.mp4")
+    (tmp_path / "a.mp4.part").symlink_to("drone:4711")  # as programs lock that make a link of it
+    (tmp_path / ".current").symlink_to("/elsewhere")
+
+    taken, left_out = look(tmp_path)
+
+    assert taken == [b"a.mp4"]
+    assert left_out == {
+        Cause.IGNORED: (1, {"a.mp4.part"}),
+        Cause.HIDDEN: (1, {".current"}),
+    }
+
+
 def test_what_a_link_leads_to_outside_the_folder_is_never_asked_for(tmp_path, monkeypatch):
     """On a server that is dead the kernel would wait for it without end."""
     media, server = tmp_path / "media", tmp_path / "server"
