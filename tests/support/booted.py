@@ -70,6 +70,11 @@ class Booted:
         said = self.ask("systemctl is-system-running")
         return said.strip() in {"running", "degraded"}
 
+    @property
+    def seen(self) -> Path:
+        """Its root with what is mounted in it: `files` is without."""
+        return Path(f"/proc/{self._leader}/root")
+
     def ask(self, script: str, input_: str = "") -> str:
         """Return what a shell says to *script*, on both, whatever its exit code."""
         return self._done(script, input_).stdout

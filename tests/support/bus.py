@@ -27,10 +27,11 @@ _PYTHON = "/usr/bin/python3"
 class Bus:
     """Programs find it by `environment`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, socket: Path | None = None) -> None:
+        """Have one of its own in *folder*, which `start` starts, or use the one that listens at *socket*."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._socket = folder / "bus"
+        self._socket = socket or folder / "bus"
         self.environment = {"DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={self._socket}"}
         self._children = contextlib.ExitStack()
 

@@ -2,17 +2,22 @@
 
 import json
 import sysconfig
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from tests.support.booted import booted
+from tests.support.bus import Bus, wireless
 from tests.support.debian_roots import debian_root
 from tests.support.processes import wait_for
+from tests.support.requirements import missing
 from tests.system.test_check_on_systemd import CHECK, install
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(600)]
 
 CONFIG = "/etc/edge-uploader/agent.toml"
+POLICY = Path("/usr/share/dbus-1/system.d/org.freedesktop.NetworkManager.conf")
 STATUS = "/opt/edge-uploader/bin/edge-agent status --json"
 
 
@@ -88,6 +93,30 @@ def test_the_power_supplies_are_read(machine, rules):
     finally:
         machine.run("systemctl stop edge-agent; umount -l /sys/class/power_supply")
 
+    assert held["notes"] == []
+
+
+@pytest.fixture
+def manager(machine, tmp_path):
+    """NetworkManager as dbusmock plays it, on the machine's own bus, with the policy that comes with it."""
+    if not POLICY.exists():
+        missing("NetworkManager is not installed, and so its policy for the bus")
+    (machine.files / POLICY.relative_to("/")).write_bytes(POLICY.read_bytes())
+    machine.run("systemctl start dbus && systemctl reload dbus")
+    with closing(Bus(tmp_path / "bus", machine.seen / "run/dbus/system_bus_socket")) as its:
+        yield its.mocked()
+
+
+def test_network_manager_is_asked_from_inside_the_sandbox(machine, rules, manager):
+    for path, interfaces in wireless("lo", b"Phone", metered=1).items():
+        manager.put(path, **interfaces)
+    rules('[[link]]\nmatch = "lo"\nmetered = "auto"\n')
+    make_recording(machine, "metered.mp4")
+    held = wait_until(machine, "it is held", lambda one: one["blocked_by"] == "metered")
+    manager.say("/org/freedesktop/NetworkManager/Devices/lo", "Device", Metered=("u", 2))
+    wait_until(machine, "it is sent", lambda one: one["queue"]["files"] == 0)
+
+    assert held["blocked_detail"].startswith("the link lo is metered, NetworkManager says")
     assert held["notes"] == []
 
 
