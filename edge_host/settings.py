@@ -5,7 +5,7 @@ a person can act on: which key, from which file, variable or option, and what wo
 never hold the value itself: it may be a secret in the wrong place.
 
 pydantic-settings says nothing about a missing file, about misspelt variables, or about where a wrong
-value came from. The words are each program's own (`Words`).
+value came from. What is said of a value is in `edge_host.setting_errors`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,33 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args
 
-from pydantic import BaseModel
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, ValidatorFunctionWrapHandler, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 
 Key = tuple[str, ...]
 Place = Callable[[Key, str, Path], str]
 """Given a key, its text in a file and that file's folder, returns the text that counts."""
+
+
+class Table(BaseModel):
+    """Frozen, strict about keys, and silent about values: a secret typed in the wrong place stays one."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _no_flag_for_a_number(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
+        """Refuse ``max_rate = true``, which Python takes for 1."""
+        found = handler(value)
+        if (
+            isinstance(value, bool)
+            and isinstance(found, int | float)
+            and not isinstance(found, bool)
+        ):
+            raise ValueError("must be a number, not true or false")  # noqa: TRY004 # pydantic's protocol
+        return found
 
 
 class LayeredSettings(BaseSettings):
@@ -42,27 +62,6 @@ class LayeredSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """How one program says what is wrong with a layer; each but `error` is a template."""
-
-    error: Callable[[list[str]], Exception]
-    absent: str
-    is_folder: str
-    unreadable: str
-    """With ``{why}``, and like those above and below with ``{path}``."""
-    not_text: str
-    """With ``{byte}``, the place of the first that is not."""
-    not_toml: str
-    from_file: str
-    from_variable: str
-    """With ``{variable}``."""
-    no_path: str
-    """With ``{origin}``, ``{key}`` with dots, and ``{why}``."""
-    not_json: str
-    """With ``{variable}``: a list or a table is JSON in a variable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +101,14 @@ _EMPTY = "is empty, and no path: leave it out"
 class Layers:
     """The merged values, and each one's origin in words. Layers are added from the bottom up."""
 
-    def __init__(self, model: type[LayeredSettings], words: Words) -> None:
+    def __init__(
+        self, model: type[LayeredSettings], error: Callable[[list[str]], Exception]
+    ) -> None:
         self.values: dict[str, Any] = {}
         self.problems: list[str] = []
         """Sentences about what set nothing at all."""
         self._model = model
-        self._words = words
+        self._error = error
         self._origins: dict[Key, str] = {}
         self.keys = tuple(_keys(model))
         """Each key that a person can set; a list of tables is one key."""
@@ -127,7 +128,7 @@ class Layers:
         """Add what the TOML file says; return whether there is one.
 
         Raises:
-            Words.error: it cannot be read.
+            Exception: `error`, whose one sentence says why it cannot be read.
         """
         document = self._read(path, may_be_absent)
         if document is None:
@@ -135,26 +136,25 @@ class Layers:
         folder = path.absolute().parent
         placed = _each_text(document, lambda key, text: place(key, text, folder))
         for key, value in self._leaves(placed):
-            self.add(key, value, self._words.from_file.format(path=path))
+            self.add(key, value, str(path))
         return True
 
     def _read(self, path: Path, may_be_absent: bool) -> dict[str, Any] | None:
-        words = self._words
         try:
             return tomllib.loads(path.read_bytes().decode("utf-8"))
         except FileNotFoundError:
             if may_be_absent:
                 return None
-            problem = words.absent.format(path=path)
-        except IsADirectoryError as error:
-            problem = words.is_folder.format(path=path, why=error.strerror)
+            problem = f"the configuration file {path} does not exist"
+        except IsADirectoryError:
+            problem = f"the configuration file {path} is a folder"
         except OSError as error:
-            problem = words.unreadable.format(path=path, why=error.strerror)
+            problem = f"the configuration file {path} cannot be read: {error.strerror}"
         except UnicodeDecodeError as error:
-            problem = words.not_text.format(path=path, byte=error.start)
+            problem = f"{path}: not UTF-8 text (byte {error.start}); save the file as UTF-8"
         except tomllib.TOMLDecodeError as error:
-            problem = words.not_toml.format(path=path, why=f"{error}{_clashing_key(path, error)}")
-        raise words.error([problem])
+            problem = f"{path}: not valid TOML: {error}{_clashing_key(path, error)}"
+        raise self._error([problem])
 
     def add_environment(
         self,
@@ -182,9 +182,11 @@ class Layers:
             try:
                 found = self._of_variable(names[name], text)
             except ValueError:
-                self.problems.append(self._words.not_json.format(variable=variable))
+                self.problems.append(
+                    f"the variable {variable} must be JSON, as there is no other way to write a list"
+                )
                 continue
-            origin = self._words.from_variable.format(variable=variable)
+            origin = f"the variable {variable}"
             for key, value in self._leaves(_each_text(found, place)):
                 self.add(key, value, origin)
 
@@ -216,8 +218,7 @@ class Layers:
         for one, text in _texts(value, self.without_row(key)):
             if one in self._paths and (not text or "\0" in text):
                 why = "has a NUL, which no path has" if text else _EMPTY
-                named = self._words.no_path.format(origin=origin, key=".".join(one), why=why)
-                self.problems.append(named)
+                self.problems.append(f"{origin}: {shown(one)} {why}")
         if key[:1] in self.rows and len(key) > 1 and key[0] in table:
             found = self._row(key, origin)
             if found is not None:
@@ -281,6 +282,12 @@ def path_keys(model: type[BaseModel], above: Key = ()) -> Iterator[Key]:
                 yield from path_keys(one, key)
 
 
+def shown(key: Key) -> str:
+    """Return ``[watch] folder``, as it stands in the file; a key is data, so it is made printable."""
+    name = key[-1] if key[-1].isidentifier() else repr(key[-1])
+    return name if len(key) == 1 else f"[{'.'.join(key[:-1])}] {name}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return what *name* was probably meant to be."""
     return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)), None)
@@ -289,19 +296,6 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def suggestion(found: str | None) -> str:
     """Return the words that offer *found* in place of a name that is not known; empty: nothing is near."""
     return f"; did you mean {found}?" if found else ""
-
-
-def complaint(error: ErrorDetails, plainly: Mapping[str, str]) -> str:
-    """Return what is wrong with a value: *plainly* by pydantic's type, else in pydantic's words.
-
-    Args:
-        plainly: by the type (``string_type``) or its first word (``int``); ``{key}`` is the key with dots.
-    """
-    text = plainly.get(error["type"]) or plainly.get(error["type"].partition("_")[0])
-    if text is not None:
-        return text.format(key=".".join(str(part) for part in error["loc"]))
-    text = error["msg"].removeprefix("Value error, ").rstrip(".")
-    return text[:1].lower() + text[1:]
 
 
 @dataclass(frozen=True, slots=True)

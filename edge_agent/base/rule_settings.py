@@ -20,7 +20,6 @@ from edge_agent.base.setting_values import (
     Priority,
     Seconds,
     Size,
-    Table,
     none_if_zero,
     short_name,
     yes_no_or_auto,
@@ -32,6 +31,7 @@ from edge_agent.core.packets import CongestionControl
 from edge_agent.core.power import PowerRule
 from edge_agent.core.schedule import PriorityRule
 from edge_agent.core.window import Moment, Window
+from edge_host.settings import Table
 
 
 class PlanSettings(Table):

@@ -13,7 +13,6 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ByteSize,
-    ConfigDict,
     Field,
     PlainValidator,
     TypeAdapter,
@@ -25,14 +24,6 @@ from edge_agent.core.packets import DSCP
 
 KIB = 1024
 MIB = 1024 * KIB
-
-
-class Table(BaseModel):
-    """Frozen, strict about keys, and silent about values: a secret typed in the wrong place stays one."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
-    )
 
 
 def words(value: object) -> object:

@@ -44,7 +44,6 @@ from edge_agent.base.setting_values import (
     Patterns,
     Seconds,
     Size,
-    Table,
     Topic,
     code_point,
     none_if_zero,
@@ -57,7 +56,7 @@ from edge_agent.core.command import GUARDED, SETTINGS, VOCABULARY
 from edge_agent.core.packets import DSCP, CongestionControl
 from edge_agent.core.schedule import Slot
 from edge_agent.core.window import Window
-from edge_host.settings import LayeredSettings, OneOrMore
+from edge_host.settings import LayeredSettings, OneOrMore, Table
 from upload_protocol.headers import is_device_id
 
 

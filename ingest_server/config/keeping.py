@@ -8,12 +8,13 @@ from typing import Annotated, Self
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
-from ingest_server.config.values import GIB, Count, Number, Seconds, Section, Size
+from edge_host.settings import Table
+from ingest_server.config.values import GIB, Count, Seconds, Size
 
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+(/[A-Za-z0-9./_-]*)?\Z", re.ASCII)
 
 
-class LimitsSection(Section):
+class LimitsSection(Table):
     max_length: Annotated[Size, Field(gt=0)] = ByteSize(1024 * GIB)
     """Largest file: a day of 4K video is about 1 TiB."""
 
@@ -43,20 +44,20 @@ class LimitsSection(Section):
     """Over how long that rate is averaged: a pause in a tunnel is no reason."""
 
 
-class ExpirySection(Section):
+class ExpirySection(Table):
     idle_days: Seconds = 14.0
     """Days without a byte until an unfinished upload is dropped; only while the server runs."""
 
 
-class RetentionSection(Section):
-    published_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False), Number] = 0.0
+class RetentionSection(Table):
+    published_days: Annotated[float, Field(ge=0, le=36_500)] = 0.0
     """Days after its verification that a published file is removed; 0: never."""
-    scrub_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False), Number] = 30.0
+    scrub_days: Annotated[float, Field(ge=0, le=36_500)] = 30.0
     """Days that a published file counts as intact after it was last read whole; 0: until the server
     is started again."""
 
 
-class StorageSection(Section):
+class StorageSection(Table):
     state: str | None = None
     """URL of the PostgreSQL database that has the facts; None: a file in the data folder."""
 

@@ -8,7 +8,8 @@ from typing import Self
 
 from pydantic import field_validator, model_validator
 
-from ingest_server.config.values import DevicePatterns, Section
+from edge_host.settings import Table
+from ingest_server.config.values import DevicePatterns
 from ingest_server.core.names import MAX_COMPONENT_BYTES, component
 from ingest_server.core.routes import ELSEWHERE, Route
 
@@ -16,7 +17,7 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]\Z", re.ASCII)
 _SELECTS = ("match", "folder", "group", "metadata")
 
 
-class RouteSection(Section):
+class RouteSection(Table):
     """One rule: all that it names of `match`, `folder`, `group` and `metadata` has to fit."""
 
     match: DevicePatterns | None = None

@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from ingest_server.config.values import Count, Number, Seconds, Section
+from edge_host.settings import Table
+from ingest_server.config.values import Count, Seconds
 from ingest_server.core.names import NameTemplate
 from ingest_server.front.address import parse_address
 
 
-class ServerSection(Section):
+class ServerSection(Table):
     listen: str = "127.0.0.1:8080"
     """Only this machine, until the operator chose who may reach it. `[::]:8080`, `unix:PATH`."""
 
@@ -31,7 +32,7 @@ class ServerSection(Section):
     """How long running requests may finish at a stop; what is cut has its bytes kept. A container
     is killed ten seconds after SIGTERM."""
 
-    drain_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False), Number] = 0.0
+    drain_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
     """How long a stop waits before it begins, while all is served and `/readyz` says 503: until a balancer
     that asks has seen that. 0: none asks."""
 
@@ -67,11 +68,11 @@ class ServerSection(Section):
     @classmethod
     def _is_url(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):
-            raise ValueError("it must start with http:// or https://")
+            raise ValueError("must start with http:// or https://")
         return value
 
 
-class TlsSection(Section):
+class TlsSection(Table):
     cert_file: Path | None = None
     """The server's certificate with its chain, in PEM form; with it the server speaks https."""
 
@@ -85,7 +86,7 @@ class TlsSection(Section):
     """Whose certificates identify devices (common name = device id), beside tokens."""
 
 
-class AuthSection(Section):
+class AuthSection(Table):
     mode: Literal["token", "open"] = "token"
     """token: each device has its own. open: no credential; refused off this machine."""
 
@@ -93,12 +94,12 @@ class AuthSection(Section):
     """Names besides localhost by which open mode may be addressed."""
 
 
-class PageSection(Section):
+class PageSection(Table):
     enabled: bool | None = None
     """Whether a browser is shown the page at `/`. Unset: on where only this machine can ask."""
 
 
-class LogSection(Section):
+class LogSection(Table):
     level: Literal["debug", "info", "warning", "error"] = "info"
     """debug adds a line per piece of an upload."""
 
@@ -109,7 +110,7 @@ class LogSection(Section):
     """Who did what, one JSON line each; unset: among the other log lines, as audit.noted."""
 
 
-class MetricsSection(Section):
+class MetricsSection(Table):
     listen: str | None = None
     """Where Prometheus may ask, without a credential: this machine or a private network."""
 

@@ -8,14 +8,15 @@ from typing import Annotated, Literal
 
 from pydantic import ByteSize, Field, field_validator
 
-from ingest_server.config.values import Count, Section, Size
+from edge_host.settings import Table
+from ingest_server.config.values import Count, Size
 from ingest_server.front.interim import Interim
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+\Z", re.IGNORECASE)
 Dialect = Literal["frago", "drf", "django", "django-init", "turbo"]
 
 
-class ProtocolsSection(Section):
+class ProtocolsSection(Table):
     tus: bool = True
     """tus 1.0 at /files/: what most upload clients speak."""
 
@@ -41,7 +42,7 @@ class ProtocolsSection(Section):
         return value
 
 
-class CompatSection(Section):
+class CompatSection(Table):
     checksum: str = "md5"
     """What a client's whole-file checksum is where its protocol does not say: any of hashlib's."""
 

@@ -9,14 +9,15 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from ingest_server.config.values import Count, DevicePatterns, Hours, Section, nearest_words
+from edge_host.settings import Table
+from ingest_server.config.values import Count, DevicePatterns, Hours, nearest_words
 from ingest_server.core.choosing import DeviceChoice
 from ingest_server.core.events import OF_SERVER, TYPES
 
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z", re.ASCII)
 
 
-class HooksSection(Section):
+class HooksSection(Table):
     created: str | None = None
     completed: str | None = None
     failed: str | None = None
@@ -34,7 +35,7 @@ class HooksSection(Section):
         return value
 
 
-class FleetSection(Section):
+class FleetSection(Table):
     """What devices report, and what of it people are told."""
 
     max_devices: Annotated[Count, Field(ge=1, le=100_000)] = 10_000
@@ -70,18 +71,18 @@ class FleetSection(Section):
     def _is_broker(cls, value: str | None) -> str | None:
         split = urlsplit(value or "mqtt://x")
         if split.scheme not in {"mqtt", "mqtts"} or not split.hostname or "@" in split.netloc:
-            raise ValueError("it must be mqtt://HOST or mqtts://HOST, without a password in it")
+            raise ValueError("must be mqtt://HOST or mqtts://HOST, without a password in it")
         return value
 
     @field_validator("mqtt_topic_prefix")
     @classmethod
     def _is_prefix(cls, value: str) -> str:
         if not value.strip("/") or set(value) & set("+#"):
-            raise ValueError("it must be the beginning of a topic, without + and #")
+            raise ValueError("must be the beginning of a topic, without + and #")
         return value
 
 
-class ChoosesDevices(Section):
+class ChoosesDevices(Table):
     """What may be about some devices alone."""
 
     match: DevicePatterns | None = None

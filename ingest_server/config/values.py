@@ -1,21 +1,15 @@
-"""What the sections are made of: frozen, no key that is not known, numbers that are numbers."""
+"""What the sections' values are made of: sizes, times, names of devices."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, Field
+from pydantic import AfterValidator, ByteSize, Field
 
 from edge_host.settings import nearest, suggestion
 
 GIB = 2**30
-
-
-def _no_bool(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("true and false are no numbers")  # noqa: TRY004 # pydantic's protocol
-    return value
 
 
 def _of_devices(patterns: str) -> str:
@@ -24,17 +18,12 @@ def _of_devices(patterns: str) -> str:
     return patterns
 
 
-Number = BeforeValidator(_no_bool)
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), Number]
-Count = Annotated[int, Number]
-Size = Annotated[ByteSize, Number]
-Hours = Annotated[float, Field(ge=0, le=10_000), Number]
+Seconds = Annotated[float, Field(gt=0)]
+Count = int
+Size = ByteSize
+Hours = Annotated[float, Field(ge=0, le=10_000)]
 DevicePatterns = Annotated[str, AfterValidator(_of_devices)]
 """Names of devices: "cam-*|drone-7" (`core.patterns`)."""
-
-
-class Section(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
-    pass
 
 
 def nearest_words(name: str, known: Iterable[str]) -> str:

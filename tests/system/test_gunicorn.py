@@ -89,7 +89,7 @@ def test_a_wrong_configuration_is_one_sentence_and_no_endless_restart(tmp_path):
     ended = subprocess.run(command(config), capture_output=True, text=True, timeout=30, check=False)
 
     assert ended.returncode != 0
-    assert f"ingest-server: [server] listen_on (in {config}): there is no such key" in ended.stderr
+    assert f"ingest-server: {config}: there is no key [server] listen_on" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

@@ -261,7 +261,7 @@ def test_a_wrong_configuration_is_exit_78_and_no_traceback(tmp_path, arguments):
 
     assert ended.returncode == 78
     assert ended.stderr == (
-        f"ingest-server: [server] thread (in {path}): there is no such key; did you mean threads?\n"
+        f"ingest-server: {path}: there is no key [server] thread; did you mean [server] threads?\n"
     )
 
 

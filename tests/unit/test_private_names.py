@@ -45,7 +45,7 @@ REACHES = {
     "unit/edge_agent/send/rules/test_looking.py": {
         "_is_resting": "that a thread sleeps is waited for: nothing tells it, and nothing else depends on it",
     },
-    "unit/edge_agent/base/test_settings.py": {"_REQUIRED": LAST, "_WORDS": LAST},
+    "unit/edge_agent/base/test_settings.py": {"_REQUIRED": LAST},
     "unit/edge_agent/base/test_worker_thread.py": {"_RESTART_S": FIGURE},
     "unit/edge_agent/media/test_lease.py": {
         "_take": "a kernel that gives no lease, which this one does",

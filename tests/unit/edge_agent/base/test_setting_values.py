@@ -253,7 +253,7 @@ def test_a_rule_for_links_asks_for_what_network_manager_says():
         ),
         ('[[link]]\nmatch = "' + "x" * 201 + '"', "match"),
         ("[power]\nmin_percent = 101", "min_percent"),
-        ('[[deadline]]\nby = "soon"', "[[deadline]] number 1: by 'soon' is no time of day"),
+        ('[[deadline]]\nby = "soon"', "[[deadline]] number 1: by: 'soon' is no time of day"),
         ('[[deadline]]\nmatch = "*"', "[[deadline]] number 1: by must be set"),
         (
             '[[deadline]]\nby = "06:00"\nfolder = "x"',

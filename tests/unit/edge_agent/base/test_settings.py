@@ -19,14 +19,14 @@ from edge_agent.base.rule_settings import (
     PrioritySettings,
 )
 from edge_agent.base.settings import AgentSettings, WatchSettings
-from edge_agent.base.settings_loading import _REQUIRED, _WORDS, load
+from edge_agent.base.settings_loading import _REQUIRED, load
 from edge_host.settings import Layers
 from tests.support.agent_settings import GOOD, problems, read
 
 LISTS = (DeadlineSettings, LinkSettings, PlanSettings, PrioritySettings)
 
 
-KEYS = Layers(AgentSettings, _WORDS).keys
+KEYS = Layers(AgentSettings, ConfigError).keys
 
 
 EXAMPLE = Path(__file__).parents[4] / "config.example.toml"
@@ -131,11 +131,12 @@ def test_a_path_in_the_file_is_relative_to_the_file(tmp_path):
             r"there is no key \[watch\] settle_second; did you mean \[watch\] settle_seconds\?",
         ),
         ('settle_seconds = "soon"', r"\[watch\] settle_seconds must be a number"),
+        ("settle_seconds = true", r"\[watch\] settle_seconds must be a number, not true or false"),
         ("settle_seconds = 0", r"\[watch\] settle_seconds must be greater than 0"),
         ("settle_seconds = nan", r"\[watch\] settle_seconds must be a finite number"),
         ("recursive = 'perhaps'", r"\[watch\] recursive must be true or false"),
         ("patterns = [1]", r"\[watch\] patterns must be text in quotes"),
-        ("patterns = ['a/b']", r'\[watch\] patterns each pattern is for a name, without "/"'),
+        ("patterns = ['a/b']", r'\[watch\] patterns: each pattern is for a name, without "/"'),
     ],
 )
 def test_a_wrong_value_is_one_sentence_with_file_and_key(tmp_path, change, expected):
@@ -171,10 +172,10 @@ def test_a_path_that_is_none_is_refused_in_one_sentence(tmp_path, text, why):
     where = tmp_path / "agent.toml"
 
     assert problems(tmp_path, f'{GOOD}[upload]\nhold_file = "{text}"\n') == [
-        f"{where}: upload.hold_file {why}"
+        f"{where}: [upload] hold_file {why}"
     ]
     assert problems(tmp_path, GOOD.replace('"media"', f'"{text}"')) == [
-        f"{where}: watch.folder {why}"
+        f"{where}: [watch] folder {why}"
     ]
 
 
@@ -182,7 +183,7 @@ def test_an_option_that_is_no_path_is_refused_and_not_the_folder_that_one_stands
     options = {"upload.hold_file": ("", "--set upload.hold_file=")}
 
     said = (
-        "the option --set upload.hold_file=: upload.hold_file is empty, and no path: leave it out"
+        "the option --set upload.hold_file=: [upload] hold_file is empty, and no path: leave it out"
     )
     assert problems(tmp_path, GOOD, options=options) == [said]
 
@@ -190,7 +191,7 @@ def test_an_option_that_is_no_path_is_refused_and_not_the_folder_that_one_stands
 def test_a_huge_value_is_refused_in_a_sentence_that_can_be_read(tmp_path):
     [said] = problems(tmp_path, f'{GOOD}[upload]\ntimetable = ["{"x" * 100_000}"]\n')
 
-    assert "timetable 'xxx" in said
+    assert "timetable: 'xxx" in said
     assert len(said) < 1000
 
 

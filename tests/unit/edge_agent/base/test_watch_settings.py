@@ -293,9 +293,9 @@ def test_metadata_is_a_table_of_texts(tmp_path, text, environment, options):
         ('{protocol = "tus"}', "and none of protocol, watch"),
         (
             f'{{site = "{"x" * 201}"}}',
-            "[watch] metadata site must be a text of at most 200 printable",
+            "[watch] metadata: site must be a text of at most 200 printable",
         ),
-        ('{site = "a\\u0000b"}', "[watch] metadata site must be a text of at most 200 printable"),
+        ('{site = "a\\u0000b"}', "[watch] metadata: site must be a text of at most 200 printable"),
         (
             str({f"k{n}": "x" for n in range(17)}).replace(":", " ="),
             "[watch] metadata has 17 keys: 16 at most",
