@@ -69,9 +69,10 @@ test-long: $(STAMP) ## a thousand power cuts, a thousand flaps, ten times the ex
 	@$(LONG) $(PYTEST) $(MANY_EXAMPLES) -m "($(ONLY_LONG)) and not alone"; first=$$?; \
 	$(LONG) $(PYTEST) $(MANY_EXAMPLES) -n 0 -m "($(ONLY_LONG)) and alone" && exit $$first
 
+# One after the other: an emulated board beside another test takes longer than anybody waits for it.
 .PHONY: test-packages
 test-packages: $(STAMP) ## the Debian packages and images, installed, used, upgraded and removed on amd64, arm64 and armhf (root)
-	$(PYTEST) tests/system/test_packages.py tests/system/test_packages_on_boards.py tests/system/test_containers.py
+	$(PYTEST) -n 0 tests/system/test_packages.py tests/system/test_packages_on_boards.py tests/system/test_containers.py
 
 mutate: $(STAMP) ## put 60 small faults in, one at a time, and see whether a test notices (half an hour)
 	$(BIN)/python -m tests.mutation $(ARGS)

@@ -1,8 +1,11 @@
 """Small Debian systems for the long tests: made once from Debian's own archive, and kept."""
 
+import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.requirements import missing, require, require_root
@@ -18,26 +21,40 @@ _EMULATORS = {"arm64": "qemu-aarch64", "armhf": "qemu-arm"}
 def debian_root(machine: str = "amd64", suite: str = "bookworm", *more: str) -> Path:
     """Return the folder of such a system, which nobody may change; it has the packages *more*, too."""
     require_root()
-    if machine in _EMULATORS:
-        _register(_EMULATORS[machine])
-    root = _KEPT / "-".join((suite, machine, *more))
-    if not (root / "etc/debian_version").is_file():
-        require("mmdebstrap")
-        _KEPT.mkdir(parents=True, exist_ok=True)
-        made = root.with_suffix(".making")
-        shutil.rmtree(made, ignore_errors=True)  # of one that broke off
-        options = [
-            "--variant=minbase",
-            f"--architectures={machine}",
-            f"--include={','.join((_PACKAGES, *more))}",
-            f"--setup-hook={_ARCHIVE_ALONE}",
-        ]
-        command: list[str | Path] = ["mmdebstrap", "--quiet", *options, suite, made]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=3000, check=False)
-        if done.returncode:
-            missing(f"a Debian for {machine} cannot be made: {done.stderr[-400:]}")
-        made.rename(root)
+    with _alone():
+        if machine in _EMULATORS:
+            _register(_EMULATORS[machine])
+        root = _KEPT / "-".join((suite, machine, *more))
+        if not (root / "etc/debian_version").is_file():
+            _make(root, machine, suite, *more)
     return root
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait until no other process makes one: two of the same name would take each other's files away."""
+    _KEPT.mkdir(parents=True, exist_ok=True)
+    with (_KEPT / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _make(root: Path, machine: str, suite: str, *more: str) -> None:
+    require("mmdebstrap")
+    made = root.with_name(f"{root.name}.making")
+    shutil.rmtree(made, ignore_errors=True)  # of one that broke off
+    shutil.rmtree(root, ignore_errors=True)
+    options = [
+        "--variant=minbase",
+        f"--architectures={machine}",
+        f"--include={','.join((_PACKAGES, *more))}",
+        f"--setup-hook={_ARCHIVE_ALONE}",
+    ]
+    command: list[str | Path] = ["mmdebstrap", "--quiet", *options, suite, made]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3000, check=False)
+    if done.returncode:
+        missing(f"a Debian for {machine} cannot be made: {done.stderr[-400:]}")
+    made.rename(root)
 
 
 def _register(emulator: str) -> None:
