@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -82,6 +83,27 @@ class Postgres:
             pid = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
             os.kill(pid, 2)
             self._wait()
+
+    @contextmanager
+    def standby(self) -> Iterator[Postgres]:
+        """Run a second one, as long as the body does, that follows this one and takes no writes."""
+        with TemporaryDirectory(prefix="standby-") as folder:
+            other = copy(self)
+            other.folder, other._child = Path(folder), None
+            if self._as_other:
+                shutil.chown(other.folder, "postgres")
+            where = ("-h", str(self.folder), "-U", "ingest")
+            self._run("pg_basebackup", "-D", str(other.folder / "data"), "-R", "-c", "fast", *where)
+            (other.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+            other.start()
+            try:
+                yield other
+            finally:
+                other.stop()
+
+    def promote(self) -> None:
+        """Let a standby be the one that takes writes; at once."""
+        self._run("pg_ctl", "promote", "-D", str(self.folder / "data"), "-w")
 
     def database(self) -> str:
         """Make an empty place for tables; return its URL. A schema: a database takes its time."""

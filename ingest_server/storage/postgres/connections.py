@@ -25,9 +25,11 @@ TURN_S = 10.0
 """How long a statement waits for a connection."""
 _BOUNDS = (
     "SET idle_in_transaction_session_timeout = '10s'; SET lock_timeout = '15s'; "
-    "SET statement_timeout = '20s'"
+    "SET statement_timeout = '20s'; "
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 )
-"""A replica that hangs must not hold up the others for ever, nor may one statement."""
+"""A replica that hangs must not hold up the others for ever, nor may one statement. And what is acknowledged is on
+the disk, whatever the database's own default is."""
 
 
 class Connection(psycopg.Connection[tuple[Any, ...]]):

@@ -27,8 +27,24 @@ def is_lost(error: psycopg.Error) -> bool:
     return is_broken or isinstance(error, known)
 
 
+def is_read_only(error: psycopg.Error) -> bool:
+    """Whether this connection leads to a database that takes no writes: a standby, or one that was made so."""
+    # Of a standby nothing serializable is asked, nor what is in a table without a log: it calls both not supported.
+    return isinstance(error, errors.ReadOnlySqlTransaction | errors.FeatureNotSupported)
+
+
+def is_away(error: psycopg.Error) -> bool:
+    """Whether the database does nothing for anybody now, and an operator may have to see to it."""
+    known = errors.TooManyConnections | errors.DiskFull
+    return is_lost(error) or is_read_only(error) or isinstance(error, known)
+
+
 def failed(error: psycopg.Error) -> StateFailed:
     """Return what a client is told about *error*."""
+    if is_read_only(error):
+        return StateFailed(
+            "server-busy", "the server's database takes no writes now", retry_after_s=BUSY_RETRY_S
+        )
     if isinstance(error, errors.DiskFull | errors.OutOfMemory):
         return StateFailed("storage-full", "the server's database cannot grow", retry_after_s=60)
     # QueryCanceled: it took longer than one statement may.
@@ -36,22 +52,41 @@ def failed(error: psycopg.Error) -> StateFailed:
         return StateFailed(
             "server-busy", "the server's database is busy", retry_after_s=BUSY_RETRY_S
         )
-    if is_lost(error) or isinstance(error, errors.TooManyConnections):
+    if is_away(error):
         return StateFailed(
             "server-busy", "the server's database does not answer", retry_after_s=BUSY_RETRY_S
         )
-    return StateFailed("storage-failed", f"the server's database failed ({_first_line(error)})")
+    return StateFailed("storage-failed", f"the server's database failed ({first_line(error)})")
+
+
+def meaning(error: psycopg.Error) -> str:
+    """Return why the database cannot be used now, what that means, and what to do."""
+    todo = (
+        "see whether PostgreSQL runs and has connections left (max_connections), and whether [storage] state leads "
+        "there with a password that is right"
+    )
+    if is_read_only(error):
+        todo = (
+            "it is a standby, or was made read-only: let the address lead to the primary, or name all hosts with "
+            "?target_session_attrs=read-write"
+        )
+    elif isinstance(error, errors.DiskFull):
+        todo = "its disk is full"
+    return (
+        f"{first_line(error)}. Requests are refused, and nothing that was acknowledged is lost; it is tried "
+        f"again with each. What to do: {todo}"
+    )
 
 
 def unusable(error: psycopg.Error, where: str) -> StateError:
     """Return why the server cannot start with the database at *where*, and what to do."""
-    what = _first_line(error)
+    what = first_line(error)
     if isinstance(error, errors.InsufficientPrivilege):
         return StateError(
             f"{where} lets us in and nothing more ({what}): the user must own the database's schema. As "
             "its owner: GRANT ALL ON SCHEMA public TO that user"
         )
-    if isinstance(error, errors.ReadOnlySqlTransaction):
+    if is_read_only(error):
         return StateError(
             f"{where} is read-only ({what}): it is a standby. Name the primary, or several hosts with "
             "?target_session_attrs=read-write"
@@ -61,5 +96,6 @@ def unusable(error: psycopg.Error, where: str) -> StateError:
     )
 
 
-def _first_line(error: psycopg.Error) -> str:
+def first_line(error: psycopg.Error) -> str:
+    """Return what PostgreSQL said, without where and how."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

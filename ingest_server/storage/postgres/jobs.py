@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 
 import psycopg
 
+from edge_host.clock import SystemClock
 from ingest_server.core.errors import Refused, StateFailed, StateUncertain
-from ingest_server.storage.interface import Claim, Lease
-from ingest_server.storage.postgres import claims, failures, leading, leases, statements
+from ingest_server.storage.postgres import failures, leading, statements
 from ingest_server.storage.postgres.connections import Connection, Connections
 from ingest_server.storage.postgres.statements import UnbegunError
-from ingest_server.storage.sql.dialect import POSTGRES
+from ingest_server.storage.postgres.transaction import PostgresTransaction
+from ingest_server.storage.postgres.troubles import Troubles
 from ingest_server.storage.sql.writes import SqlTransaction
 
 T = TypeVar("T")
@@ -36,8 +37,6 @@ MOST_ALONG = 64
 """Jobs that wait for a commit to go along with; then one is made for them."""
 MOST_WAITING = 1024
 
-_EVENTS_LOCK = 0x65766E74
-
 
 class Jobs:
     """Runs them, over as many connections as are used at once. Safe to use from any thread."""
@@ -45,6 +44,7 @@ class Jobs:
     def __init__(self, among: Connections) -> None:
         """*among*: the connections; closed with these."""
         self._connections = among
+        self._troubles = Troubles(SystemClock().now_s)
         self._workers = ThreadPoolExecutor(COMMITTERS, thread_name_prefix="commit")
         self._along: deque[tuple[Callable[[SqlTransaction], Any], Future[Any]]] = deque()
         self._closed = threading.Event()
@@ -181,9 +181,11 @@ class Jobs:
             leading.refuse_unless(transaction, self._fence.get())
             result = job(transaction)
             _commit(connection)
-        except BaseException:
+        except BaseException as error:
             with suppress(psycopg.Error):
                 connection.execute("ROLLBACK")
+            if isinstance(error, psycopg.Error) and failures.is_read_only(error):
+                raise UnbegunError from error  # another connection may lead to one that takes writes
             raise
         with self._counts:
             self._commits += is_durable
@@ -215,18 +217,22 @@ class Jobs:
         """Run *work*, over a new connection where the one at hand was gone before it began."""
         try:
             try:
-                with self._connections.lent() as connection:
-                    return work(connection)
+                done = self._lent(work)
             except UnbegunError:
                 self._connections.forget_idle()
-                with self._connections.lent() as connection:
-                    return work(connection)
-        except UnbegunError as unbegun:
-            cause = unbegun.__cause__
+                done = self._lent(work)
+        except (psycopg.Error, UnbegunError) as error:
+            cause = error.__cause__ if isinstance(error, UnbegunError) else error
             assert isinstance(cause, psycopg.Error)  # noqa: S101 - as it is raised
+            if failures.is_away(cause):
+                self._troubles.note(cause)
             raise failures.failed(cause) from cause
-        except psycopg.Error as error:
-            raise failures.failed(error) from error
+        self._troubles.over()
+        return done
+
+    def _lent(self, work: Callable[[Connection], T]) -> T:
+        with self._connections.lent() as connection:
+            return work(connection)
 
     def refuse_closed(self) -> None:
         """Refuse what would begin something new.
@@ -236,44 +242,6 @@ class Jobs:
         """
         if self._closed.is_set():
             raise Refused("stopping", "the server is stopping", retry_after_s=5)
-
-
-class PostgresTransaction(SqlTransaction):
-    """One job's reads and writes."""
-
-    dialect = POSTGRES
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__()
-        self._connection = connection
-        self._is_in_line = False
-
-    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        return statements.rows(self._connection, sql, values)
-
-    def write(self, sql: str, *values: object) -> int:
-        return statements.write(self._connection, sql, values)
-
-    def write_each(self, sql: str, values: Iterable[Sequence[object]]) -> None:
-        statements.write_each(self._connection, sql, values)
-
-    def is_standing(self, claim: Claim) -> bool:
-        return claims.is_standing(self, claim)
-
-    def end_claims(self, upload_id: str) -> None:
-        claims.end_all(self, upload_id)
-
-    def is_leased(self, lease: Lease) -> bool:
-        return leases.is_held(self, lease)
-
-    def in_line(self) -> None:
-        # Else a number could become visible after a greater one that a target has been told of already.
-        if not self._is_in_line:
-            self.rows("SELECT pg_advisory_xact_lock(?)", _EVENTS_LOCK)
-            self._is_in_line = True
-
-    def set_uptime(self, seconds: float) -> None:
-        self.write("UPDATE uptime SET seconds = greatest(seconds, ?)", seconds)
 
 
 def _commit(connection: Connection) -> None:
@@ -295,6 +263,6 @@ def _read(connection: Connection, sql: str, values: Sequence[object]) -> list[tu
     try:
         return statements.rows(connection, sql, values)
     except psycopg.Error as error:
-        if failures.is_lost(error):
+        if failures.is_lost(error) or failures.is_read_only(error):
             raise UnbegunError from error  # what only reads may be asked again
         raise

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 
 from ingest_server.storage.postgres.connections import Connection
-from ingest_server.storage.postgres.failures import is_lost
+from ingest_server.storage.postgres.failures import is_lost, is_read_only
 
 # PostgreSQL has no text with U+0000, and a name that a client tells may have it. U+FFFE is no character (and
 # is what marks the places where it was).
@@ -80,6 +80,6 @@ def begin(connection: Connection, *, is_durable: bool, is_alone: bool = False) -
     try:
         connection.execute(f"BEGIN ISOLATION LEVEL {level}{relaxed}")
     except psycopg.Error as error:
-        if is_lost(error):
+        if is_lost(error) or is_read_only(error):
             raise UnbegunError from error
         raise

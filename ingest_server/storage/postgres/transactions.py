@@ -16,9 +16,10 @@ from ingest_server.storage.interface import Claim, Lease, Sizes, StateStore
 from ingest_server.storage.postgres import claims, failures, leading, leases
 from ingest_server.storage.postgres.connections import Connections
 from ingest_server.storage.postgres.fleet import PostgresFleet
-from ingest_server.storage.postgres.jobs import Jobs, PostgresTransaction
+from ingest_server.storage.postgres.jobs import Jobs
 from ingest_server.storage.postgres.tables import make_tables
 from ingest_server.storage.postgres.text import without_password
+from ingest_server.storage.postgres.transaction import PostgresTransaction
 from ingest_server.storage.sql.access import SqlAccess
 from ingest_server.storage.sql.dialect import POSTGRES
 from ingest_server.storage.sql.groups import SqlGroups
