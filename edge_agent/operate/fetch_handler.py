@@ -126,7 +126,13 @@ class FetchHandler:
         message += self._lost(failed, result["gone"])
         if there:
             return Outcome(message, result)
-        return Outcome(message, result, status="failed", code="source_missing")
+        return Outcome(message, result, status="failed", code=self._code(failed))
+
+    def _code(self, failed: Sequence[Holding]) -> str:
+        """Return why nothing arrives: because it is not there, or for another reason, which the message has."""
+        found = [self._store.get(one.id) for one in failed]
+        is_there = any(one is not None and one.problem != "source-missing" for one in found)
+        return "not_sent" if is_there else "source_missing"
 
     def _lost(self, failed: Sequence[Holding], gone: int) -> str:
         """Return why not all of it arrives, with the words of the first that failed."""

@@ -33,6 +33,7 @@ from ingest_server.fleet.settings import FleetSettings
 from ingest_server.fleet.sharing import Sharing
 from ingest_server.fleet.store_clock import StoreClock
 from ingest_server.fleet.unwritten import Unwritten
+from ingest_server.fleet.wall_clock import WallClock
 from ingest_server.storage.interface import (
     CommandRecord,
     FleetStore,
@@ -42,8 +43,6 @@ from ingest_server.storage.interface import (
 log = structlog.get_logger()
 
 TOO_OFTEN_RETRY_S = 10.0
-SET_S = 2.0
-"""By which a wall clock was set, and did not only drift since it was looked at."""
 
 
 def _run_of_all() -> str:
@@ -98,7 +97,7 @@ class FleetService:
         self.unwritten = Unwritten(store, self.store_clock)
         self.sharing = Sharing(self) if store.is_shared else None
         """What the others over the same store hear; None: there are none."""
-        self._ahead_s = clock.now_utc().timestamp() - clock.now_s()
+        self._wall_clock = WallClock(clock)
         self._lead = lead
         self._free_bytes = free_bytes
         self._uptime_s = uptime_s or clock.now_s
@@ -198,21 +197,17 @@ class FleetService:
                 if self.members.get(member.device) is member:  # and not forgotten since
                     self.commands.expire(member)
         with self.lock:
-            self._follow_wall_clock()
             now_s = self.clock.now_s()
+            if self._wall_clock.was_set():
+                self._tell_times_anew(now_s)
             for member in self.members.values():
                 found = member.stuck_at(now_s, self.rules.of(member.device))
                 is_same = (found and found.why) == (member.stuck and member.stuck.why)
                 if not is_same or member.presence_at(now_s) != member.presence:
                     self.show(member)
 
-    def _follow_wall_clock(self) -> None:
-        """Tell the times of devices anew where the clock was set: a board may begin in 1970."""
-        now, now_s = self.clock.now_utc(), self.clock.now_s()
-        ahead_s = now.timestamp() - now_s
-        if abs(ahead_s - self._ahead_s) < SET_S:
-            return
-        self._ahead_s = ahead_s
+    def _tell_times_anew(self, now_s: float) -> None:
+        now = self.clock.now_utc()
         for member in self.members.values():
             if member.is_heard_here:
                 member.tell_times(now, now_s)

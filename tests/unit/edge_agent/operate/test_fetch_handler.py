@@ -5,6 +5,7 @@ import pytest
 from edge_agent.base.rule_settings import LinkSettings
 from edge_agent.base.settings import UploadSettings
 from edge_agent.core.schedule import PriorityRule
+from edge_agent.core.upload import Event
 from edge_agent.operate.fetch_handler import FetchHandler
 from edge_agent.store import priorities
 from tests.support.command_site import command_site
@@ -176,6 +177,22 @@ def test_the_newest_are_taken_where_more_fit_than_are_wanted(site):
     assert sorted(site.arrived)[:2] == ["4.mp4", "5.mp4"]
     assert waits["result"]["fitting"] == 6
     assert "the newest of 6 that fit" in waits["message"]
+
+
+@pytest.mark.parametrize(
+    ("problem", "code"), [("too-large", "not_sent"), ("source-missing", "source_missing")]
+)
+def test_what_fails_meanwhile_is_answered_with_why(site, problem, code):
+    found = site.record("1.mp4", 1)
+    site.fetch(query={"name": "1.mp4"})
+
+    store = site.made.store
+    now = store.get(found.id)
+    store.advance(now, Event.REJECTED, problem=problem, detail="it says why")
+    answer = site.end()
+
+    assert (answer["status"], answer["code"]) == ("failed", code)
+    assert f"1.mp4 ({problem}): it says why" in answer["message"]
 
 
 def test_where_nothing_fits_a_sentence_says_so(site):
