@@ -190,10 +190,13 @@ class Reconciler:
         if there is not None and there.identity.inode != found.identity.inode:
             self.lost.replaced(there.seq)
         its = self._store.with_inode(found.identity.inode)
-        left = (one for one in its if one.path == path and self._has_content(one, found))
-        moved = next(left, None) or next((one for one in its if self._is_same(one, found)), None)
-        if moved is not None and moved.path != found.path:
-            self._follow(moved, found, now_s)
+        if any(one.path == found.path and self._has_content(one, found) for one in its):
+            return  # a look was faster
+        for one in sorted(its, key=lambda one: one.path != path):
+            has_left = one.path == path and self._has_content(one, found)
+            if has_left or self._is_same(one, found):
+                self._follow(one, found, now_s)
+                return
 
     def _moved_here(self, found: Found) -> Recording | None:
         """Return the recording whose file had another path, where it is no more."""
@@ -230,8 +233,6 @@ class Reconciler:
 
     def _is_same(self, before: Recording, found: Found) -> bool:
         """Return whether the file of *before*, which has the same number, is the one that was *found* elsewhere."""
-        if before.state is State.RELEASED:
-            return False
         if before.state in UNSETTLED and before.id in self._activity.held:
             # No other file has its number as long as it is open: it may have grown meanwhile.
             is_there_too = before.identity.device == found.identity.device
