@@ -185,6 +185,7 @@ def test_the_newest_are_taken_where_more_fit_than_are_wanted(site):
 def test_what_fails_meanwhile_is_answered_with_why(site, problem, code):
     found = site.record("1.mp4", 1)
     site.fetch(query={"name": "1.mp4"})
+    site.end()
 
     store = site.made.store
     now = store.get(found.id)
