@@ -17,7 +17,7 @@ from tests.support.processes import Server, toml, wait_for
 from tests.support.s3_keys import content_of
 from tests.support.s3_proxy import answer, proxy_to, stored_as, without
 from tests.support.seaweed import seaweed
-from tests.support.secured import complete, create, put
+from tests.support.secured import complete, create, put, secured
 from upload_protocol.digests import Digest
 
 pytestmark = pytest.mark.slow
@@ -264,3 +264,25 @@ def test_two_servers_never_share_one_data_folder(server, tmp_path):
 
     with pytest.raises(AssertionError, match="another ingest-server is using"):
         second.start()
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(307, "TemporaryRedirect"), (403, "AllAccessDisabled"), (429, "Slower")]
+)
+def test_what_a_store_refuses_in_words_of_its_own_is_asked_again_later(
+    tmp_path, store, status, code
+):
+    with proxy_to(store.endpoint) as proxy:
+        place = store.place(endpoint=proxy.endpoint)
+        (tmp_path / "data").mkdir()
+        with secured(tmp_path, storage=store.settings(place)) as site:
+            camera = site.device()
+            upload_id = create(camera, length=10).json()["id"]
+            proxy.on("put", answer(status, code), times=100)
+            refused = put(camera, upload_id, b"a" * 10)
+            proxy.clear()
+            taken = put(camera, upload_id, b"a" * 10)
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "server-busy")
+    assert "Retry-After" in refused.headers
+    assert taken.status_code == 200

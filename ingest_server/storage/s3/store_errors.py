@@ -55,6 +55,11 @@ _ELSEWHERE = (
     "the bucket is in another region ({message}): set [storage] region",
 )
 _AWAY = (OSError, errno.EBUSY, "the store of files is busy ({code})")
+_SAID_NO = (
+    AwayError,
+    errno.EACCES,
+    "the store refuses this server ({code}: {message}): see to the bucket and its key",
+)
 _CHANGED = (OSError, errno.EBADMSG, "the bytes changed on their way to the store ({code})")
 _KINDS: Mapping[str, tuple[type[OSError], int, str]] = MappingProxyType(
     {
@@ -79,7 +84,7 @@ _KINDS: Mapping[str, tuple[type[OSError], int, str]] = MappingProxyType(
         "403": _REFUSED,
         "InvalidAccessKeyId": _WRONG_KEY,
         "SignatureDoesNotMatch": _WRONG_KEY,
-        "ExpiredToken": _WRONG_KEY,
+        **dict.fromkeys(("ExpiredToken", "InvalidToken", "TokenRefreshRequired"), _WRONG_KEY),
         "RequestTimeTooSkewed": (
             AwayError,
             errno.EINVAL,
@@ -96,6 +101,7 @@ _KINDS: Mapping[str, tuple[type[OSError], int, str]] = MappingProxyType(
         **dict.fromkeys(
             ("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout"), _AWAY
         ),
+        "OperationAborted": _AWAY,
         **dict.fromkeys(("500", "502", "503", "504"), _AWAY),
         "BadDigest": _CHANGED,
         "XAmzContentSHA256Mismatch": _CHANGED,
@@ -115,7 +121,8 @@ def as_os_errors(about: str) -> Iterator[None]:
         yield
     except ClientError as error:
         said = error.response.get("Error", {})
-        raise error_of(str(said.get("Code")), str(said.get("Message")), about) from error
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        raise error_of(str(said.get("Code")), str(said.get("Message")), about, status) from error
     except SilentError:
         raise OSError(errno.EBUSY, "it says nothing, and one request tries it already") from None
     except NoCredentialsError as error:
@@ -148,8 +155,19 @@ def said_in(answer: Mapping[str, Any], name: str) -> Any:
     return answer[name]
 
 
-def error_of(code: str, message: str, about: str) -> OSError:
-    kind, number, words = _KINDS.get(
-        code, (OSError, errno.EIO, "the store answered {code}: {message}")
-    )
+def error_of(code: str, message: str, about: str, status: int = 0) -> OSError:
+    """Return what is raised for an error of a store; one whose code nobody knows is judged by its status."""
+    kind, number, words = _KINDS.get(code) or _unknown(code, status)
     return kind(number, words.format(code=code, message=message), about)
+
+
+def _unknown(code: str, status: int) -> tuple[type[OSError], int, str]:
+    if 300 <= status < 400:
+        return _ELSEWHERE
+    if status in {401, 403} or code.startswith("KMS."):
+        return _SAID_NO
+    if status in {501, 507}:
+        return _UNKNOWN if status == 501 else _FULL
+    if status == 429 or status >= 500:
+        return _AWAY
+    return OSError, errno.EIO, "the store answered {code}: {message}"

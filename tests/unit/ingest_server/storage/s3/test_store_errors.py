@@ -34,6 +34,9 @@ def raised(error):
         ("XMinioStorageFull", OSError, errno.ENOSPC),
         ("AccessDenied", AwayError, errno.EACCES),
         ("SlowDown", OSError, errno.EBUSY),
+        ("OperationAborted", OSError, errno.EBUSY),
+        ("InvalidToken", AwayError, errno.EACCES),
+        ("KMS.DisabledException", AwayError, errno.EACCES),
         ("BadDigest", OSError, errno.EBADMSG),
         ("SomethingNew", OSError, errno.EIO),
     ],
@@ -44,6 +47,33 @@ def test_each_code_is_the_error_of_its_kind(code, kind, number):
     found = raised(ClientError(said, "PutObject"))
 
     assert (type(found), found.errno, found.filename) == (kind, number, "a/key")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "number", "words"),
+    [
+        (301, AwayError, errno.EINVAL, "set [storage] region"),
+        (307, AwayError, errno.EINVAL, "set [storage] region"),
+        (400, OSError, errno.EIO, "SomethingNew: in its own words"),
+        (401, AwayError, errno.EACCES, "refuses this server (SomethingNew: in its own words)"),
+        (403, AwayError, errno.EACCES, "refuses this server (SomethingNew: in its own words)"),
+        (429, OSError, errno.EBUSY, "busy (SomethingNew)"),
+        (500, OSError, errno.EBUSY, "busy (SomethingNew)"),
+        (501, UnknownCallError, errno.ENOSYS, "does not have this call"),
+        (503, OSError, errno.EBUSY, "busy (SomethingNew)"),
+        (507, OSError, errno.ENOSPC, "full (SomethingNew: in its own words)"),
+    ],
+)
+def test_a_code_that_nobody_knows_is_judged_by_its_status(status, kind, number, words):
+    said = {
+        "Error": {"Code": "SomethingNew", "Message": "in its own words"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+
+    found = raised(ClientError(said, "PutObject"))
+
+    assert (type(found), found.errno) == (kind, number)
+    assert words in str(found)
 
 
 @pytest.mark.parametrize(
