@@ -13,6 +13,7 @@ from ingest_server.auth.authentication import SCOPE_UPLOAD
 from ingest_server.auth.tokens import issue
 from ingest_server.core.errors import StateError, StateFailed
 from ingest_server.storage.postgres.transactions import PostgresState
+from tests.support.pgbouncer import pgbouncer
 from tests.support.plain import plain_client
 from tests.support.postgres import postgres
 from tests.support.processes import Server, wait_for
@@ -59,6 +60,30 @@ def test_what_is_acknowledged_waits_for_the_disk_whatever_the_databases_default_
             connection.execute("ALTER ROLE ingest SET synchronous_commit = remote_apply")
         state._connections.forget_idle()
         assert state.rows("SHOW synchronous_commit") == [("remote_apply",)]
+
+
+@pytest.mark.nightly
+def test_a_pooler_that_shares_connections_between_transactions_is_refused(database):
+    with (
+        pgbouncer(database, mode="transaction") as url,
+        pytest.raises(StateError, match="leads to a pooler that shares connections") as refused,
+    ):
+        PostgresState.open(url)
+    assert "Name PostgreSQL itself" in str(refused.value)
+    assert PostgresState.is_unbegun(database.url().replace("/postgres?", "/transaction?"))
+
+
+@pytest.mark.nightly
+def test_behind_a_pooler_that_keeps_connections_for_a_session_no_statement_has_a_name(database):
+    with (
+        pgbouncer(database, mode="session") as url,
+        closing(PostgresState.open(url)) as state,
+    ):
+        for _ in range(20):
+            state.run(lambda rows: rows.write_note("u", "a", "1"))
+            assert state.notes("u") == {"a": "1"}
+        assert state.rows("SELECT name FROM pg_prepared_statements") == []
+        assert state.rows("SHOW statement_timeout") == [("20s",)]
 
 
 @pytest.mark.nightly

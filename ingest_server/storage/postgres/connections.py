@@ -21,6 +21,8 @@ ANSWER_S = 25.0
 MOST = 48
 """Connections at once: PostgreSQL takes a hundred where nobody has said otherwise, of all its clients."""
 MOST_IDLE = 16
+LOOKS = 5
+"""Whether a pooler gives what one has just let go of to another: each takes the one that was used last."""
 TURN_S = 10.0
 """How long a statement waits for a connection."""
 _BOUNDS = (
@@ -82,6 +84,28 @@ def connect_patiently(url: str) -> Connection:
     return connection
 
 
+def is_direct(connection: Connection) -> bool:
+    """Whether PostgreSQL itself is at the other end, and no pooler, which gives out keys of its own."""
+    return _process(connection) == connection.info.backend_pid
+
+
+def is_shared(one: Connection, other: Connection) -> bool:
+    """Whether two that are open were seen to be one at PostgreSQL, in turn."""
+    if is_direct(one):
+        return False
+    for _ in range(LOOKS):
+        process = _process(one)
+        with other.transaction():
+            if _process(other) == process:
+                return True
+    return False
+
+
+def _process(connection: Connection) -> int:
+    [(process,)] = connection.execute("SELECT pg_backend_pid()").fetchall()
+    return int(process)
+
+
 class Connections:
     """The connections of one process: as many as are used at once, kept for the next who needs one."""
 
@@ -107,6 +131,9 @@ class Connections:
             raise
         connection.silence, connection.patience_s = self._silence, CONNECT_S
         connection.execute(_BOUNDS)
+        if not is_direct(connection):
+            # Where a pooler shares connections, another one's statement may have the name of one of ours.
+            connection.prepare_threshold = None
         connection.patience_s = ANSWER_S
         return connection
 

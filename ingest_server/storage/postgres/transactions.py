@@ -14,7 +14,7 @@ from ingest_server.core.errors import Refused, StateError
 from ingest_server.core.record import UploadRecord
 from ingest_server.storage.interface import Claim, Lease, Sizes, StateStore
 from ingest_server.storage.postgres import claims, failures, leading, leases
-from ingest_server.storage.postgres.connections import Connections
+from ingest_server.storage.postgres.connections import Connection, Connections, is_direct, is_shared
 from ingest_server.storage.postgres.fleet import PostgresFleet
 from ingest_server.storage.postgres.jobs import Jobs
 from ingest_server.storage.postgres.tables import make_tables
@@ -60,6 +60,7 @@ class PostgresState(SqlQueries, StateStore):
         state = cls(url)
         try:
             with state._connections.lent() as connection:
+                _refuse_shared(state._connections, connection, without_password(url))
                 make_tables(connection, without_password(url))
             state._begin_epochs_where_none_are()
             state._jobs.count_anew()
@@ -196,3 +197,20 @@ class PostgresState(SqlQueries, StateStore):
 
     def commits(self) -> tuple[int, int]:
         return self._jobs.counted()
+
+
+def _refuse_shared(among: Connections, one: Connection, where: str) -> None:
+    """Refuse a pooler that shares connections between transactions.
+
+    Raises:
+        StateError: it is one.
+    """
+    if is_direct(one):
+        return
+    with among.lent() as other:
+        if is_shared(one, other):
+            raise StateError(
+                f"{where} leads to a pooler that shares connections between transactions, as PgBouncer does with "
+                "pool_mode = transaction. This server sets limits for each connection, which would be lost. Nothing "
+                "was changed. Name PostgreSQL itself, or let the pooler keep connections for a session"
+            )
