@@ -20,7 +20,7 @@ from upload_protocol.messages import CompleteRequest, CreateRequest, Extends
 from upload_protocol.ranges import ByteRange
 
 # Most of its time goes into restarts, which wait for the disk.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 LENGTH = 300
 EARLIER = bytes(range(100))

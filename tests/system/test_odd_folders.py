@@ -126,7 +126,7 @@ def test_a_file_of_the_lower_layer_of_an_overlay_that_is_changed_while_it_is_sen
 
 
 ELSEWHERE = """
-import os, time
+import os, pathlib, sys, time
 with open("n.part.mp4", "wb", buffering=0) as file:
     for number in range(4):
         file.write(bytes([number]) * 100_000)
@@ -134,6 +134,7 @@ with open("n.part.mp4", "wb", buffering=0) as file:
     os.rename("n.part.mp4", "n.mp4")
     file.write(b"the end")
     time.sleep(1.5)
+    pathlib.Path(sys.argv[1]).touch()
 """
 
 
@@ -144,13 +145,20 @@ def test_a_recorder_in_another_mount_and_process_namespace_is_seen_to_write(tmp_
         here.agent.state()
         bound = tmp_path / "bound"
         bound.mkdir()
-        writes = f'mount --bind "{here.agent.media}" "{bound}" && cd "{bound}" && exec "$0" -c "$1"'
+        writes = (
+            f'mount --bind "{here.agent.media}" "{bound}" && cd "{bound}" && exec "$0" -c "$1" "$2"'
+        )
         away = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--propagation", "private"]
-        with subprocess.Popen([*away, "sh", "-c", writes, sys.executable, ELSEWHERE]) as recorder:
+        ends = tmp_path / "it-closes-the-file-now"
+        records = ["sh", "-c", writes, sys.executable, ELSEWHERE, str(ends)]
+        with subprocess.Popen([*away, *records]) as recorder:
             wait_for(lambda: here.agent.status()["files"], "it is seen")
             early: list[Path] = []
             while recorder.poll() is None:
-                early += here.server.published_files()
+                found = here.server.published_files()
+                if ends.exists():
+                    break
+                early += found
         here.wait_until_published(1)
 
         whole = b"".join(bytes([number]) * 100_000 for number in range(4)) + b"the end"
