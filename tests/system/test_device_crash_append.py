@@ -144,7 +144,9 @@ def wrong_after(root, logs):
         try:
             wait_for(here.is_through, "all is sent", 120)
         except TimeoutError:
-            return [f"{sorted(on_card)} are stuck:\n{here.agent.end_of_log()}"]
+            lengths = (sizes(here.logs()), sizes(here.published()))
+            said = here.agent.state_if_any()
+            return [f"{lengths} are stuck: {said}\n{here.agent.end_of_log()}"]
         here.agent.stop()
         after, sent = here.published(), here.link.sent
         found = [f"{name} is not what it was" for name in before if after.get(name) != before[name]]
