@@ -23,6 +23,16 @@ class Rename:
     identity: Identity
     """What had the new name when the kernel told of it."""
 
+    def is_recycled(self) -> bool:
+        """Return whether the file has other content by now: a recorder that renames its oldest, to write over it.
+
+        Where nothing says so it is followed: it may have been moved on since, or be written on.
+        """
+        now, then = identity_at(self.after), self.identity
+        if now is None or now.inode != then.inode or now.is_same_content(then):
+            return False
+        return now.length <= then.length
+
 
 class Renames:
     """What waits to be taken up, the oldest forgotten when they are too many. For any thread."""
