@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import re
+import socket
 import ssl
 from urllib.parse import urlsplit
 
@@ -62,6 +63,39 @@ def fetch(url: str, fingerprint: str) -> bytes:
         f" ({fingerprint}). Nothing was changed. Either somebody is between this device and the server, or the server"
         " has a new CA: run `ingest-server setup` there again, and take the line that it prints."
     )
+
+
+def refuse_untrusted(url: str, ca: bytes | None) -> None:
+    """Connect as the agent will, before anything is changed; a server that cannot be reached now is let by.
+
+    Args:
+        ca: who vouches for the server, in PEM form; None: those of the system.
+
+    Raises:
+        SetupError: the server's certificate is not accepted.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "https" or parts.hostname is None:
+        return
+    context = ssl.create_default_context(cadata=None if ca is None else ca.decode("ascii"))
+    try:
+        with (
+            socket.create_connection((parts.hostname, parts.port or 443), _ASK_S) as raw,
+            context.wrap_socket(raw, server_hostname=parts.hostname),
+        ):
+            return
+    except ssl.SSLCertVerificationError as error:
+        by = (
+            "no --ca-sha256 or --ca-file was given, and the system does not know who signed it"
+            if ca is None
+            else "take the line that `ingest-server setup` prints, with a name that the server is known by"
+        )
+        raise SetupError(
+            f"The certificate of {url} is not accepted: {error.verify_message}. Nothing was changed. Look at the name"
+            f" in --server, at this device's clock, and at the CA: {by}."
+        ) from error
+    except (OSError, ValueError):  # a name that cannot be one in DNS is a ValueError
+        return
 
 
 def _asked(url: str) -> bytes:

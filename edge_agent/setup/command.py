@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edge_agent.base.settings import AgentSettings, ServerSettings, WatchSettings
 from edge_agent.send.enrolment import serial_number
-from edge_agent.setup import congestion, given, media
+from edge_agent.setup import authority, congestion, given, media
 from edge_agent.setup.media import USER, Access
 from edge_agent.setup.own_token import OwnToken
 from edge_agent.setup.wanted import HEADING, Wanted, device_id
@@ -22,6 +22,7 @@ from edge_host.setup import services
 from edge_host.setup.configuration import Tables, have_configuration, rendered, said_by
 from edge_host.setup.errors import SetupError, in_words
 from edge_host.setup.machine import Machine, machine_for
+from edge_host.setup.own_folder import have_it_writable
 from edge_host.setup.undo import undo
 
 CONFIG = Path("/etc/edge-uploader/agent.toml")
@@ -106,11 +107,14 @@ class _Plan:
         return cls(wanted, access, ca, lambda: given.claim(options))
 
     def carry_out(self, machine: Machine) -> None:
+        authority.refuse_untrusted(self.wanted.url, self.ca)
         machine.say(f"{self.wanted.device_id}: {self.wanted.folder} -> {self.wanted.url}")
         machine.user(USER, "Edge uploader agent", str(STATE))
         machine.folder(CONFIG.parent, mode=0o755)
         if not (machine.rehearses or STATE.is_dir()):
             machine.folder(STATE, mode=0o700, owner=USER)
+        if not services.is_running():  # else StateDirectory= of the unit does it
+            have_it_writable(machine, STATE, USER, mode=0o700)
         is_changed = self.ca is not None and machine.file(CA, self.ca, "the server's CA")
         is_changed |= self._own_token.have(machine)
         is_changed |= have_configuration(machine, CONFIG, HEADING, self.wanted.tables)

@@ -25,6 +25,7 @@ from edge_host.setup.configuration import Tables, have_configuration, rendered, 
 from edge_host.setup.errors import SetupError, in_words
 from edge_host.setup.journal import Made
 from edge_host.setup.machine import Machine, gid_of, machine_for, run
+from edge_host.setup.own_folder import have_it_writable
 from edge_host.setup.undo import undo
 from ingest_server.config import ServerSection
 from ingest_server.setup import data_folder, firewall
@@ -145,7 +146,7 @@ class _Plan:
         machine.user(USER, "Ingest server", str(DATA))
         machine.folder(ETC, mode=0o755)
         machine.folder(self.data_dir, mode=0o750, owner=USER)
-        data_folder.have_it_writable(machine, self.data_dir, USER)
+        have_it_writable(machine, self.data_dir, USER, mode=0o750)
         if self.pair is None:
             self.have_certificate(machine)
         elif not machine.rehearses:

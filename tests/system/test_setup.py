@@ -65,6 +65,7 @@ def test_two_commands_bring_a_file_out_of_a_closed_home_and_two_more_leave_the_m
 ):
     require("openssl")
     recorder_with_a_closed_home(machine)
+    machine.run("mkdir", "-m", "700", "/var/lib/edge-agent")  # by somebody who tried it as root
     home, data = machine.files / "home/pi", machine.files / "var/lib/edge-uploader/server"
     before = facts(home)
 
@@ -191,6 +192,55 @@ def test_a_second_setup_takes_the_data_elsewhere_and_a_disk_that_is_roots_become
     log = machine.start("ingest-server", "ingest_server", "run")
     wait_for(lambda: "server.started" in log.read_text(), "the server runs", 30)
     assert "/srv/disk" in machine.program("ingest_server", "setup", "--show")
+
+
+def test_what_the_server_does_not_take_changes_nothing_of_what_works(machine):
+    require("openssl")
+    machine.run("mkdir", "-p", "/srv/recordings")
+    said = machine.program("ingest_server", "setup", "--name", "localhost")
+    log = machine.start("ingest-server", "ingest_server", "run")
+    wait_for(lambda: "server.started" in log.read_text(), "the server runs", 30)
+    claim, arguments = device_line(said)
+    arguments = [*arguments[:-1], "/srv/recordings", "--device-id", "cam-1"]
+    token, settings, ca = (
+        machine.files / one
+        for one in (
+            "var/lib/edge-agent/token",
+            "etc/edge-uploader/agent.toml",
+            "etc/edge-uploader/server-ca.crt",
+        )
+    )
+    of_another = machine.program("ingest_server", "token", "add", "cam-9").splitlines()[-1]
+    refused = machine.program("edge_agent", *arguments, input_=of_another, code=1)
+    assert "The given token is of cam-9" in refused
+    assert not token.exists()
+    machine.program("edge_agent", *arguments, input_=claim)
+    before = [one.read_bytes() for one in (token, settings, ca)]
+
+    machine.run(
+        *(
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-noenc",
+        ),
+        *("-subj", "/CN=other", "-keyout", "/srv/other.key", "-out", "/srv/other.crt"),
+    )
+    other_ca = machine.program("edge_agent", "setup", "--ca-file", "/srv/other.crt", code=1)
+    url = next(one for one in arguments if one.startswith("https://"))
+    no_ca = machine.program(
+        "edge_agent", "setup", "--server", url.replace("localhost", "127.0.0.1"), code=1
+    )
+    again = machine.program("edge_agent", "setup")
+
+    assert "is not accepted" in other_ca
+    assert "the system does not know who signed it" in no_ca
+    assert " made " not in other_ca + no_ca + again
+    assert [one.read_bytes() for one in (token, settings, ca)] == before
 
 
 def test_a_given_certificate_is_tried_before_it_is_named(machine):

@@ -174,8 +174,12 @@ def _may_read(path: str) -> bool:
 
 
 def check_state_dir(state_dir: Path) -> Iterator[Finding]:
-    """Say whether a database is safe there; it is made if it is missing."""
+    """Say whether a database is safe there; a folder that is made for that is taken away again.
+
+    It would belong to whoever checks: root, whose folder the agent's user cannot write to.
+    """
     try:
+        is_new = not state_dir.exists()
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=state_dir, prefix=".check-") as trial:
             os.fsync(trial.fileno())
@@ -183,6 +187,9 @@ def check_state_dir(state_dir: Path) -> Iterator[Finding]:
         yield Finding("FAIL", "state_dir", cannot_be_used(state_dir, error))
         return
     kind = _kind_of(state_dir)
+    if is_new:
+        with suppress(OSError):  # an agent that has just begun has something in it
+            state_dir.rmdir()
     if kind in _REMOTE:
         text = (
             f"{state_dir} lies on {kind}, where the database is not safe: set state_dir to a folder"

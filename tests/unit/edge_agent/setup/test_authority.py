@@ -100,3 +100,26 @@ def test_a_fingerprint_may_be_written_as_programs_print_it(text):
 def test_what_is_no_sha256_is_refused(text):
     with pytest.raises(SetupError, match="64 hexadecimal digits"):
         authority.plain_fingerprint(text)
+
+
+def test_a_server_is_accepted_by_its_own_authority(own, url):
+    authority.refuse_untrusted(url, own.cert.read_bytes())
+
+
+def test_a_server_of_another_authority_is_refused_before_anything_is_changed(own, url, tmp_path):
+    other = Authority(tmp_path / "other", "other CA").cert.read_bytes()
+
+    with pytest.raises(SetupError, match=r"is not accepted: .*Nothing was changed.*a name that"):
+        authority.refuse_untrusted(url, other)
+    with pytest.raises(SetupError, match="the system does not know who signed it"):
+        authority.refuse_untrusted(url, None)
+
+
+def test_a_name_that_the_certificate_does_not_have_is_refused(own, url):
+    with pytest.raises(SetupError, match=r"not valid for '127\.1'.*Look at the name in --server"):
+        authority.refuse_untrusted(url.replace("127.0.0.1", "127.1"), own.cert.read_bytes())
+
+
+@pytest.mark.parametrize("url", ["https://127.0.0.1:9", "http://127.0.0.1:9", "https://..:9"])
+def test_a_server_that_cannot_be_asked_now_is_let_by(own, url):
+    authority.refuse_untrusted(url, own.cert.read_bytes())

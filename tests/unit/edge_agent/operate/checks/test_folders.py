@@ -10,7 +10,7 @@ import pytest
 
 from edge_agent.base.settings import WatchSettings
 from edge_agent.media.folder import Folder
-from edge_agent.operate.checks.folders import check_folder, check_open_files
+from edge_agent.operate.checks.folders import check_folder, check_open_files, check_state_dir
 
 
 @contextmanager
@@ -73,3 +73,17 @@ def test_a_sticky_folder_with_recordings_of_the_camera_is_found():
         [failure] = failures(folder)
 
     assert f"cannot be deleted from {folder}: only who owns them may (the sticky bit)" in failure
+
+
+def test_a_check_leaves_no_folder_of_whoever_checks(tmp_path):
+    [found] = check_state_dir(tmp_path / "state")
+
+    assert found.level == "OK"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_check_leaves_a_folder_that_was_there(tmp_path):
+    [found] = check_state_dir(tmp_path)
+
+    assert found.level == "OK"
+    assert tmp_path.is_dir()
