@@ -193,7 +193,8 @@ class FolderLook:
                 continue  # what it was is gone, and is missed under its name
             found = found_below(root, one.after, one.identity, watch=self._folder.name)
             with suppress(StaleRecordingError):  # another worker is at it: the next look tells
-                self._reconciler.take_rename(one.before, found, now_s)
+                if self._reconciler.take_rename(one.before, found, now_s):
+                    self._known.add(_key(found.path, found.identity))
 
     def _begin(self, root: bytes) -> _Walk:
         if self._must_ask_anew:

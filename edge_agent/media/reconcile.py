@@ -179,8 +179,10 @@ class Reconciler:
             raise StaleRecordingError(before.id)
         return before
 
-    def take_rename(self, path: bytes, found: Found, now_s: float) -> None:
+    def take_rename(self, path: bytes, found: Found, now_s: float) -> bool:
         """Follow the recording of a file that was *found* right after the kernel said that it left *path*.
+
+        Returns True if nothing more is to be done for it.
 
         Raises:
             StaleRecordingError: another worker moved it this instant.
@@ -191,12 +193,11 @@ class Reconciler:
             self.lost.replaced(there.seq)
         its = self._store.with_inode(found.identity.inode)
         if any(one.path == found.path and self._has_content(one, found) for one in its):
-            return  # a look was faster
+            return False  # a look was faster
         for one in sorted(its, key=lambda one: one.path != path):
-            has_left = one.path == path and self._has_content(one, found)
-            if has_left or self._is_same(one, found):
-                self._follow(one, found, now_s)
-                return
+            if (one.path == path and self._has_content(one, found)) or self._is_same(one, found):
+                return self._follow(one, found, now_s)
+        return False
 
     def _moved_here(self, found: Found) -> Recording | None:
         """Return the recording whose file had another path, where it is no more."""
