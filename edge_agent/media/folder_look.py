@@ -189,8 +189,8 @@ class FolderLook:
             StoreError: some are left to the next look.
         """
         for one in renames:
-            if one.is_recycled():
-                continue  # what it was is gone, and is missed under its name
+            if one.is_recycled() or one.has_freed_its_name():
+                continue  # a recorder renames its oldest file, to write over it
             found = found_below(root, one.after, one.identity, watch=self._folder.name)
             with suppress(StaleRecordingError):  # another worker is at it: the next look tells
                 if self._reconciler.take_rename(one.before, found, now_s):

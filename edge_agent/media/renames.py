@@ -23,6 +23,10 @@ class Rename:
     identity: Identity
     """What had the new name when the kernel told of it."""
 
+    def has_freed_its_name(self) -> bool:
+        """Return whether no file has the old name: then a look follows it as well, once it is clear what it is."""
+        return bool(self.before) and identity_at(self.before) is None
+
     def is_recycled(self) -> bool:
         """Return whether the file has other content by now: a recorder that renames its oldest, to write over it.
 

@@ -109,8 +109,9 @@ class Watcher:
         top, rules = self._followed, self._folder.rules
         if top is None or why_not_by_name(after, top, rules) is not None:
             return
-        self._renamed.add(before, after)
-        if why_not_by_name(before, top, rules) is not None:
+        is_of_none = why_not_by_name(before, top, rules) is not None
+        self._renamed.add(b"" if is_of_none else before, after)
+        if is_of_none:
             self._announced.add(Announcement(after))
 
     def _take_announced(self, root: bytes, now_s: float) -> None:

@@ -61,3 +61,13 @@ def test_what_is_gone_again_before_it_is_looked_at_is_left_to_the_next_look(tmp_
     renames.add(b"a.mp4", os.fsencode(tmp_path / "b.mp4"))
 
     assert not renames
+
+
+def test_one_whose_old_name_is_free_is_left_to_a_look_and_one_whose_name_is_taken_is_not(moved):
+    after, renames = moved
+    [one] = renames.take(9)
+    is_free = one.has_freed_its_name()
+    (after.parent / "seg_0.mp4").write_bytes(b"the next")
+
+    assert is_free
+    assert not one.has_freed_its_name()
