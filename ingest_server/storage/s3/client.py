@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import errno
 import hashlib
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ READ_S = 30.0
 TRIES = 4
 """Of one request. After that the client is told, and comes again."""
 CONNECTIONS = 64
+UNSENT_BYTES = 128 * 1024
+"""In the kernel for one connection: it holds megabytes otherwise, and on a slow way nothing comes for longer than one
+waits while they are sent."""
 
 _NEW_CHECKSUMS = ("x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-trailer")
 
@@ -56,8 +60,16 @@ def connect(place: Place, endpoint: str | None) -> Any:
                 s3={"addressing_style": "auto" if endpoint is None else "path"},
             ),
         )
+    _bound_unsent(client)
     client.meta.events.register("before-sign.s3.DeleteObjects", _with_md5_alone)
     return client
+
+
+def _bound_unsent(client: Any) -> None:
+    """Let each new connection hold no more than `UNSENT_BYTES` that are not sent: botocore has no setting for it."""
+    pools = client._endpoint.http_session._manager.connection_pool_kw
+    option = (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    pools["socket_options"] = [*(pools.get("socket_options") or ()), option]
 
 
 def md5(data: bytes | bytearray) -> str:

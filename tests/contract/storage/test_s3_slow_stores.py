@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from contextlib import closing, suppress
 
 import pytest
 
 from demo.ports import LOOPBACK
 from edge_host.clock import SystemClock
-from ingest_server.storage.s3 import bucket
+from ingest_server.storage.s3 import bucket, client
 from ingest_server.storage.s3.bucket import Bucket
 from ingest_server.storage.silence import Silence
 from tests.support.relay import Relay
@@ -101,3 +103,30 @@ def test_a_store_that_hangs_is_silent_though_buffers_take_what_newcomers_send(st
             one.join(60)
 
     assert (refused.is_set(), is_first_waiting) == (True, True)
+
+
+class Narrow(Relay):
+    """A way that takes 200 kB a second, and holds little."""
+
+    def __init__(self, there):
+        super().__init__((LOOPBACK, 0), there)
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+
+    def _passes(self, source, piece):
+        if len(piece) > 2000:
+            time.sleep(len(piece) / 200_000)
+        return True
+
+
+@pytest.mark.nightly
+def test_what_the_kernel_holds_for_a_slow_way_lasts_no_longer_than_one_waits(store, monkeypatch):
+    """It takes 5 s, of which the kernel would hold all: nothing came for 3 s, then."""
+    monkeypatch.setattr(client, "READ_S", 3.0)
+    monkeypatch.setattr(client, "TRIES", 1)
+    with Narrow((LOOPBACK, store.port)) as way:
+        place = store.place(endpoint=f"http://{LOOPBACK}:{way.port}")
+        with closing(Bucket(place)) as asked:
+            asked.put("large", bytes(MIB))
+            head = asked.head("large")
+    assert head is not None
+    assert head.size == MIB
