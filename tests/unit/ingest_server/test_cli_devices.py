@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import socket
 import threading
 
@@ -135,7 +136,9 @@ def test_a_fetch_is_told_the_device_and_waited_for(operator, site):
         )
 
     assert code == EXIT_DONE
-    assert "drone-1 hears of it with its next report (command " in err
+    assert re.search(
+        r"^drone-1 hears of it by \d{4}-\d\d-\d\dT\S+Z \(command \w+\)\.$", err, re.MULTILINE
+    )
     query = {"name": "DJI_*", "from": "2026-11-29T00:00:00Z"}
     assert out.splitlines()[-1] == f"done: {json.dumps({'query': query, 'metered': True})}"
 
