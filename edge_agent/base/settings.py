@@ -155,6 +155,20 @@ class WatchSettings(Table):
             raise ValueError("done_marker is among them: no file can say both")
         return locks
 
+    @field_validator("done_marker", "lock_markers")
+    @classmethod
+    def _no_recordings(
+        cls, found: str | tuple[str, ...] | None, info: ValidationInfo
+    ) -> str | tuple[str, ...] | None:
+        for marker in (found,) if isinstance(found, str) else found or ():
+            for pattern in info.data.get("patterns", ()):
+                if pattern.lower().endswith(marker.lower()):
+                    raise ValueError(
+                        f'is the end of all names that fit the pattern "{pattern}": each would be taken for a '
+                        "marker, and none would be sent"
+                    )
+        return found
+
     @field_validator("patterns", "ignore", "while_recording", "append")
     @classmethod
     def _plain_names(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:

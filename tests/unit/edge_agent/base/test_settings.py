@@ -361,3 +361,11 @@ def test_the_required_keys_are_those_without_a_default():
         if key == ("watch",):
             continue  # it is not written for its own sake
         assert model.model_fields[key[-1]].is_required() == (key in _REQUIRED)
+
+
+@pytest.mark.parametrize("key", ['done_marker = ".mp4"', 'lock_markers = [".lock", ".MP4"]'])
+def test_a_marker_that_ends_the_names_of_recordings_is_refused(tmp_path, key):
+    [said] = problems(tmp_path, GOOD.replace('folder = "media"', f'folder = "media"\n{key}'))
+
+    name = key.partition(" ")[0]
+    assert f'[watch] {name} is the end of all names that fit the pattern "*.mp4"' in said
