@@ -97,7 +97,7 @@ class Told:
                 "to": None if one.event is None else came.get(one.event),
             }
             found.setdefault(device, []).append(told)
-        self._fleet.show_told(found, {"devices": len(found), "undelivered": _undelivered(found)})
+        self._fleet.show_told(found, _in_all(found))
 
     def _came(self, events: Sequence[str]) -> Mapping[str, list[dict[str, Any]]]:
         now_s = self._fleet.clock.now_s()
@@ -112,6 +112,7 @@ class Told:
             event: ways
             for event, ways in known.items()
             if now_s - self._seen_s[event] > SETTLING_S
+            and ways  # none: whom it is for may not have taken it in yet
             and all(one["state"] == TOLD for one in ways)
         }
         return known
@@ -136,6 +137,20 @@ def name_of(target: str) -> str:
     host = split.hostname or target.partition(":")[0]
     where = host if split.port is None else f"{host}:{split.port}"
     return f"the broker {where}" if split.scheme in {"mqtt", "mqtts"} else where
+
+
+def _in_all(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """Return what holds of all of them: of how many devices something has not come to all whom it is for, and why."""
+    of_each = [[one["to"] for one in notices] for notices in found.values()]
+    return {
+        "devices": len(found),
+        "undelivered": _undelivered(found),
+        "nobody": sum([] in each for each in of_each),
+        "waiting": sum(
+            any(way["state"] == WAITING for ways in each for way in ways or ()) for each in of_each
+        ),
+        "unknown": sum(None in each for each in of_each),
+    }
 
 
 def _undelivered(found: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[dict[str, Any]]:

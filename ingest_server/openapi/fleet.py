@@ -129,7 +129,14 @@ def _view() -> Schema:
         tiles=_object(devices=_WHOLE, online=_WHOLE, late=_WHOLE, offline=_WHOLE),
         devices=_list(_object(("device", "presence"), device=_TEXT, presence=_presence())),
         gone=_list(_TEXT),
-        notices=_object(("devices", "undelivered"), devices=_WHOLE, undelivered=_list(_OBJECT)),
+        notices=_object(
+            ("devices", "undelivered", "nobody", "waiting", "unknown"),
+            devices=_WHOLE,
+            undelivered=_list(_OBJECT),
+            nobody=_WHOLE,
+            waiting=_WHOLE,
+            unknown=_WHOLE,
+        ),
         stuck=_list(_object(("device", "why", "since", "do"), why=_TEXT, since=_MOMENT, do=_TEXT)),
         stuck_in_all=_WHOLE,
     )

@@ -38,19 +38,22 @@ function noticeItem(one) {
   const detail = h('span')
   const nobody = h('p', { class: 'todo' })
   const list = h('ul', { class: 'ways' })
-  const ways = new Children(list, (way) => way.to, wayItem)
+  const ways = new Children(list, (way) => way.key, wayItem)
   return {
     node: h('li', {}, word, ' ', detail, h('span', { class: 'more' }, 'told ', since), list, nobody),
     update: (now) => {
       setText(detail, sentence(now.detail ?? ''))
       setTime(since, now.since, 'age')
-      ways.show(now.to ?? [])
+      ways.show(waysOf(now.to))
       list.hidden = !now.to?.length
       setText(nobody, nobodySentence(now.to))
       nobody.hidden = Boolean(now.to?.length)
     },
   }
 }
+
+/** Return each way with a key of its own: two webhooks of one host have one name. */
+export const waysOf = (to) => (to ?? []).map((way, at) => ({ ...way, key: `${at} ${way.to}` }))
 
 function nobodySentence(to) {
   if (!to) return 'Whom it was told, and whether it came, is kept no more.'

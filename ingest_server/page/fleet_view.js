@@ -111,14 +111,15 @@ class Glance {
   }
 
   /** What people were told, and who has not got it. */
-  showTold({ devices, undelivered }) {
+  showTold(notices) {
+    const { devices, undelivered } = notices
     this.told.hidden = !devices
     if (!devices) return
     attribute(this.told, 'data-tone', undelivered.length ? 'bad' : null)
     const link = h('a', { href: '#/?show=told' }, `People were told of ${counted(devices, 'device')}`)
     const missed = undelivered.map(({ to, error }) => [' ', named(to), ` has not got all of it${error ? `: ${error}` : ''}.`])
-    const text = JSON.stringify([devices, undelivered])
-    if (this.toldText !== text) this.told.replaceChildren(link, undelivered.length ? '.' : '; it has come to whom it is for.', ...missed.flat())
+    const text = JSON.stringify(notices)
+    if (this.toldText !== text) this.told.replaceChildren(link, cameTo(notices), ...missed.flat())
     this.toldText = text
   }
 
@@ -137,6 +138,15 @@ class Glance {
     attribute(this.more, 'aria-expanded', String(this.isLong))
     setText(this.more, this.isLong ? 'Show fewer' : `Show ${count(hidden)} more`)
   }
+}
+
+/** Return how the sentence on what people were told ends: whether it has come to all whom it is for. */
+export function cameTo({ undelivered, nobody, waiting, unknown }) {
+  if (!undelivered.length && !nobody && !waiting && !unknown) return '; it has come to whom it is for.'
+  const open = ['.']
+  if (nobody) open.push(`Of ${counted(nobody, 'device')}, nobody takes it: set up a [[webhook]] in server.toml, or [fleet] mqtt_url.`)
+  if (waiting) open.push(`Of ${counted(waiting, 'device')}, it is on its way.`)
+  return open.join(' ')
 }
 
 function glanceDetail({ rows, tiles }) {

@@ -190,6 +190,7 @@ def notices(one: Json) -> list[Json]:
     """Return what people were told of the device of a row, and to whom it has come."""
     ways = [
         {"to": "hooks.example.org", "state": "told", "tries": 1, "error": None},
+        {"to": "hooks.example.org", "state": "waiting", "tries": 0, "error": None},
         {"to": "pager.example.org", "state": "failing", "tries": 3, "error": "it answered 500"},
         {
             "to": "the broker mqtt.example.org",
@@ -214,6 +215,9 @@ def all_notices(found: list[Json]) -> Json:
     return {
         "devices": len(told),
         "undelivered": [{**missed, "count": count}] if count else [],
+        "nobody": sum("silent" in one["notices"] for one in told),
+        "waiting": 0,
+        "unknown": 0,
     }
 
 

@@ -15,6 +15,8 @@ from tests.support.secured import Secured, secured
 
 pytestmark = pytest.mark.timeout(90)
 
+NOTHING = {"devices": 1, "undelivered": [], "nobody": 0, "waiting": 0, "unknown": 0}
+"""Has not come to all."""
 FAILED = state(queue={"files": 0, "bytes": 0, "oldest_age_s": None, "failed": 2})
 
 
@@ -78,7 +80,7 @@ def test_whom_a_notice_was_told_and_who_has_not_got_it_is_seen_without_the_secre
 
     assert row["notices"] == ["failing"]
     assert all_of_it == {
-        "devices": 1,
+        **NOTHING,
         "undelivered": [
             {"to": names[1], "count": 1, "state": "failing", "error": "it answered 500"}
         ],
@@ -95,10 +97,11 @@ def test_a_notice_that_nobody_takes_is_said_to_go_to_nobody(tmp_path):
         wait_for(lambda: seen(site)[2]["notices"], "it stands")
 
         assert [one["to"] for one in seen(site)[2]["notices"]] == [[]]
+        assert seen(site)[0] == {**NOTHING, "nobody": 1}
 
         healthy = report(2, run_id="run-2")
         assert site.device().post("/v1/report", json=healthy).status_code == 200
-        wait_for(lambda: seen(site)[0] == {"devices": 0, "undelivered": []}, "it is over")
+        wait_for(lambda: seen(site)[0] == {**NOTHING, "devices": 0}, "it is over")
         assert seen(site)[1]["notices"] == []
 
 

@@ -164,6 +164,7 @@ def test_what_people_were_told_of_a_device_says_to_whom_it_came_and_what_to_do(b
         "Failures: 3 recordings failed.",
         "told 2 h ago",
         "hooks.example.org has it.",
+        "hooks.example.org is being told.",
         "pager.example.org has not got it, after 3 tries. It answered 500.",
         "the broker mqtt.example.org has not got it, and it is given up.",
         'run "ingest-server webhook replay dead"',

@@ -35,7 +35,7 @@ def test_what_people_were_told_is_seen_in_the_glance_in_the_row_and_alone(browse
     browser.wait("document.querySelector('.glance .told').hidden")
 
     site.put(row("cam-1", notices=["silent"]))
-    browser.wait_text("People were told of 1 device; it has come", ".glance")
+    browser.wait_text("People were told of 1 device. Of 1 device, nobody takes it", ".glance")
     site.put(row("cam-2", notices=["failing"], failed=3, trouble=64))
     browser.wait_text("pager.example.org has not got all of it: it answered 500.", ".glance")
     assert "people told" in browser.text("tbody tr:has(a[href$='cam-2'])")

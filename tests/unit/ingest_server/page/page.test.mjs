@@ -10,6 +10,8 @@ const pace = await page('pace')
 const days = await page('days')
 const words = await page('words')
 const holds = await page('device_holds')
+const fleet = await page('fleet_view')
+const told = await page('device_told')
 
 const plain = (shown) => shown.replaceAll('\u00a0', ' ')
 
@@ -126,4 +128,18 @@ test('a code of a newer agent is shown, and is no property of an object', () => 
 test('a part of a name is no pattern, and not two of them', () => {
   const asked = (name) => holds.fetchArguments({ name }, false).query.name
   assert.deepEqual(['x|', 'a*b', 'تسجيل', '[1]'].map(asked), ['*x?*', '*a[*]b*', '*تسجيل*', '*[[]1]*'])
+})
+
+test('what nobody takes, is on its way or is kept no more is not said to have come', () => {
+  const came = (more) => fleet.cameTo({ undelivered: [], nobody: 0, waiting: 0, unknown: 0, ...more })
+  assert.equal(came({}), '; it has come to whom it is for.')
+  assert.equal(came({ undelivered: [{ to: 'a' }] }), '.')
+  assert.equal(came({ unknown: 1 }), '.')
+  assert.match(plain(came({ nobody: 1, waiting: 2 })), /^\. Of 1 device, nobody takes it: set up .* Of 2 devices, it is on its way\.$/)
+})
+
+test('two webhooks of one host do not hide each other', () => {
+  const keys = told.waysOf([{ to: 'hooks.example.org', state: 'failing' }, { to: 'hooks.example.org', state: 'told' }]).map((way) => way.key)
+  assert.equal(new Set(keys).size, 2)
+  assert.deepEqual(told.waysOf(null), [])
 })
