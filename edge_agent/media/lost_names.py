@@ -1,8 +1,9 @@
 """Recordings whose name is another file's by now: moved on, as a ring of names is, or no more.
 
-What the kernel has told of is known. Else a file may be moved in the midst of a look, behind it, or to
-another folder: it is sought in whole looks at all folders before anything is made of it. Not for ever,
-for the file that has its name waits meanwhile.
+A file may be moved in the midst of a look, behind it, or to another folder: it is sought in whole looks at
+all folders before anything is made of it. Not for ever, for the file that has its name waits meanwhile. What
+the kernel tells of a name spares the look that would miss it, and no more: it may come late, and tells
+nothing of what becomes of the file that had the name.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _MOST = 10_000
 @dataclass(frozen=True, slots=True)
 class _Missed:
     look: int
-    """The look at its folder in which it was missed first."""
+    """The look at its folder in which it was missed first, or the last one that had begun then."""
     begun: dict[Folder, int]
     """Each other folder that was there -> its last look that had begun then."""
 
@@ -35,20 +36,22 @@ class LostNames:
         self._look = 0
         self._sought: dict[int, _Missed] = {}
         """By the number of a recording, as all here."""
-        self._replaced: set[int] = set()
+        self._replaced: dict[int, _Missed] = {}
 
     def replaced(self, number: int) -> None:
-        """Take in that another file was renamed over the file of that recording."""
-        self._replaced.add(number)
+        """Take in that another file was renamed to the name of that recording's: over it, or it had left before."""
+        if number not in self._replaced:
+            self._replaced[number] = _Missed(self._folder.looks.begun, self._begun_elsewhere())
 
     def is_replaced(self, number: int) -> bool:
-        """Return whether the kernel has told so: it lies nowhere else."""
-        return number in self._replaced
+        """Return whether the kernel has told so, and no look that has begun since has found it elsewhere."""
+        told = self._replaced.get(number)
+        return told is not None and self._was_sought_everywhere(told)
 
     def found(self, number: int) -> None:
-        """Take in that its file has another name."""
+        """Take in which file is that recording's, and that it has its name."""
         self._sought.pop(number, None)
-        self._replaced.discard(number)
+        self._replaced.pop(number, None)
 
     def is_still_sought(self, number: int, look: int) -> bool:
         """Return whether its file may yet be found under another name.
@@ -57,7 +60,7 @@ class LostNames:
             number: of the recording whose name leads to another file.
             look: number of the look that has found that; 0: it was found by itself.
         """
-        if number in self._replaced:
+        if self.is_replaced(number):
             return False
         if not look:
             return True
@@ -74,7 +77,7 @@ class LostNames:
         """Return whether its file is nowhere, as far as can be known; False: some place could not be looked at."""
         missed = self._sought.get(number)
         is_nowhere = missed is None or self._was_sought_everywhere(missed)
-        return number in self._replaced or is_nowhere
+        return is_nowhere or self.is_replaced(number)
 
     def _was_sought_everywhere(self, missed: _Missed) -> bool:
         # The look in which it was missed had read a part of its folder before, and perhaps before it was moved.

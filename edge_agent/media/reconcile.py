@@ -43,11 +43,7 @@ class Reconciler:
         settler: StabilityCheck,
         on_doubt: Callable[[], None],
     ) -> None:
-        """Join the parts.
-
-        Args:
-            on_doubt: called when a verified recording has to be read to know what it is.
-        """
+        """Join the parts; *on_doubt* is called when a verified recording has to be read to know what it is."""
         self._store = store
         self._on_doubt = on_doubt
         self._activity = activity
@@ -122,6 +118,7 @@ class Reconciler:
             raise StaleRecordingError(before.id)  # whoever has it open is about to notice
         if self._settler.begun.has_lost(before, found.identity):
             return False
+        self.lost.found(before.seq)
         return not self._settler.watch(found.path, before.id, found.identity, now_s)
 
     def _is_changed_known(self, before: Recording, found: Found, now_s: float) -> bool:
@@ -169,6 +166,8 @@ class Reconciler:
         """
         before = self._store.newest_at(found.path)
         if before is None or not self._has_lost_its_name(before, found):
+            if before is not None and before.identity.is_same_content(found.identity):
+                self.lost.found(before.seq)
             return before
         owner = self._store.owner_of(found.path, found.identity)
         if owner is not None:
@@ -266,6 +265,7 @@ class Reconciler:
             # What failed is not worth continuing; anything else may differ in its header only.
             changes |= {"idempotency_key": None, "upload_id": None}
         self._store.advance(before, event, **changes)
+        self.lost.found(before.seq)
         log.info("upload.seen", recording_id=before.id, path=printable(found.path))
         return self._settler.watch(found.path, before.id, found.identity, now_s)
 

@@ -10,6 +10,8 @@ import pytest
 
 from edge_agent.core.upload import State
 from edge_agent.media.folder_look import FolderLook
+from edge_agent.media.identity import identity_at
+from edge_agent.media.renames import Rename
 from edge_agent.media.scan import Scan
 from tests.support.processes import wait_for
 from tests.support.rim import sent
@@ -84,6 +86,88 @@ def test_names_that_are_moved_on_faster_than_anybody_looks_are_followed_by_what_
     for one in folder.store.in_states(State.STABLE):
         assert (folder.media / one.name).stat().st_size == one.identity.length
     assert folder.store.notes.totals().files_overwritten == 5
+
+
+@pytest.fixture
+def looked(folder):
+    """Return looks at the folder that hear of a rename only what a test tells them, and the names in their order."""
+    look = FolderLook(
+        folder.folder, folder.store, folder.activity, folder.settler, on_doubt=lambda: None
+    )
+    top = os.fsencode(folder.media)
+
+    def at_all() -> None:
+        while look.step(top, folder.clock.now) is None:
+            pass
+        folder.settler.look_at_due(folder.clock.now)
+        look.commit()
+        folder.clock.now += 60.0
+
+    def told(*names: tuple[str, str]) -> None:
+        paths = [[os.fsencode(folder.media / one) for one in both] for both in names]
+        renames = [
+            Rename(before, after, now)
+            for before, after in paths
+            if (now := identity_at(after)) is not None
+        ]
+        look.follow(top, renames, folder.clock.now)
+
+    return at_all, told
+
+
+def test_what_the_kernel_told_late_of_a_name_swaps_no_recordings(folder, looked, monkeypatch):
+    at_all, told = looked
+    files = Scan.__iter__
+    monkeypatch.setattr(Scan, "__iter__", lambda scan: iter(sorted(files(scan))))
+    for number in range(1, 3):
+        move_on(folder, b"x" * number)
+        at_all()
+        at_all()
+    before = {one.identity.length: one.id for one in folder.store.in_states(*State)}
+
+    move_on(folder, b"xxx")
+    move_on(folder, b"xxxx")
+    told(("seg_1.mp4", "seg_2.mp4"), ("seg_0.mp4", "seg_1.mp4"))  # the others are lost in a crowd
+    at_all()
+    at_all()
+    at_all()
+
+    after = {one.identity.length: one for one in folder.store.in_states(*State)}
+    assert {length: one.id for length, one in after.items()}.items() >= before.items()
+    assert [after[length].name for length in range(4, 0, -1)] == NAMES
+    assert folder.store.notes.totals().files_overwritten == 0
+
+
+def test_a_file_that_was_mended_by_a_rename_and_moved_away_later_is_not_said_to_be_overwritten(
+    folder, looked
+):
+    at_all, told = looked
+    for number in range(3):
+        path = folder.write(f"loop{number}.mp4", b"recording")
+        os.utime(path, (1000 + number, 1000 + number))
+    at_all()
+    at_all()
+    first = folder.media / "loop0.mp4"
+    mended = folder.write("mended.tmp", b"recording, mended")
+    os.utime(mended, (1000, 1000))
+    mended.replace(first)
+    told(("mended.tmp", "loop0.mp4"))
+    for _ in range(5):
+        at_all()
+    before = folder.named("loop0.mp4")
+    assert (before.identity.length, before.state) == (17, State.STABLE)
+
+    below = folder.media / "saved"
+    below.mkdir()
+    first.rename(below / "loop0.mp4")
+    folder.write("loop0.mp4", b"next")
+    at_all()
+    at_all()
+    at_all()
+
+    saved = folder.store.get(before.id)
+    assert (saved.path, saved.state) == (os.fsencode(below / "loop0.mp4"), State.STABLE)
+    assert folder.store.notes.totals().files_overwritten == 0
 
 
 def test_of_what_was_sent_nothing_is_sent_again(folder):

@@ -9,7 +9,9 @@ from edge_agent.base.reasons import Reason
 from edge_agent.base.view import Wait
 from edge_agent.core.recording import FailureCode, Found, Share
 from edge_agent.core.upload import Event, State
+from edge_agent.media.folder_look import FolderLook
 from edge_agent.media.identity import identity_at
+from edge_agent.media.renames import Rename
 from edge_agent.store.recordings import Store
 from tests.support.present import present
 from tests.support.rim import StillClock, WatchedFolder, recordings_in, sent
@@ -87,6 +89,34 @@ def test_what_was_moved_to_the_other_folder_is_followed_though_another_file_has_
     two.front.write("loop0.mp4", b"the next recording")
     two.front.watcher.step(two.clock.now)
     two.front.look()
+    two.rear.look()
+    two.settle()
+
+    moved = two.rear.named("saved.mp4")
+    assert (moved.id, moved.watch, moved.state) == (before, "rear", State.STABLE)
+    assert two.store.notes.totals().files_overwritten == 0
+    assert len(recordings_in(two.store)) == 4
+
+
+def test_so_it_is_where_the_kernel_tells_that_another_file_was_renamed_to_its_name(two):
+    front = two.front
+    for number in range(3):
+        path = front.write(f"loop{number}.mp4", b"recording")
+        os.utime(path, (1000 + number, 1000 + number))
+    two.settle()
+    before = front.named("loop0.mp4").id
+    look = FolderLook(front.folder, two.store, front.activity, front.settler, on_doubt=lambda: None)
+    top, name = os.fsencode(front.media), os.fsencode(front.media / "loop0.mp4")
+
+    (front.media / "loop0.mp4").rename(two.rear.media / "saved.mp4")
+    front.write(".new", b"the next recording").replace(front.media / "loop0.mp4")
+    new = identity_at(name)
+    assert new is not None
+    look.follow(top, [Rename(b"", name, new)], two.clock.now)
+    for _ in range(3):
+        while look.step(top, two.clock.now) is None:
+            pass
+        look.commit()
     two.rear.look()
     two.settle()
 
