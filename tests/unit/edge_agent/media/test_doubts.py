@@ -116,7 +116,7 @@ def test_a_renamed_file_is_doubted_when_it_can_be_found_under_its_new_name(folde
     rename(folder.media / "a.mp4", b"")
     folder.settle()
 
-    assert set(names) == {"b.mp4"}  # the kernel's word of it may come before a look, or not
+    assert names in (["b.mp4"], ["b.mp4"] * 2)  # the kernel's word may come between both looks
 
 
 def test_what_looks_like_a_renamed_file_in_all_that_fat_tells_is_read(folder):
