@@ -199,6 +199,10 @@ def read_one(arg: Arg, name: str, value: Any) -> Any:
     Raises:
         UnfitError: it is something else.
     """
+    _refuse_twice(name, value)
+    if isinstance(value, dict):
+        for inner, one in value.items():
+            _refuse_twice(f"{inner[:64]!r} in {name}", one)
     try:
         return arg.read(value)
     except (ValueError, TypeError, OverflowError):
@@ -220,6 +224,11 @@ class _Twice:
     """Stands for a member that is there twice: whoever passed the message on may have read the other one."""
 
 
+def _refuse_twice(name: str, value: object) -> None:
+    if isinstance(value, _Twice):
+        raise UnfitError("malformed", f"{name} is there twice")
+
+
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object, of which no reader takes a member that is there twice."""
     found: dict[str, Any] = {}
@@ -238,6 +247,8 @@ def read_command(raw: bytes) -> Command | Refusal:
     own_id = document.get("id")
     if not isinstance(own_id, str) or not is_id(own_id):
         message = "id must be 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'"
+        if isinstance(own_id, _Twice):
+            message = "id is there twice"
         return Refusal("rejected", "malformed", message)
     cmd = document.get("cmd")
     try:
@@ -248,11 +259,16 @@ def read_command(raw: bytes) -> Command | Refusal:
 
 
 def _command(own_id: str, cmd: object, document: Mapping[str, Any]) -> Command:
+    for name, value in document.items():
+        _refuse_twice(repr(name[:64]), value)
     version = document.get("v")
     if isinstance(version, bool) or version != 1:
         raise UnfitError("unsupported", 'this agent knows commands with "v": 1')
     if not isinstance(cmd, str) or cmd not in VOCABULARY:
         raise UnfitError("unsupported", f"cmd must be one of {', '.join(VOCABULARY)}")
+    # What a newer server says beside is passed over: what would mean something in its place is not.
+    if misplaced := [name for name in VOCABULARY[cmd] if name in document]:
+        raise UnfitError("malformed", f"{misplaced[0]} belongs into args")
     given = document.get("args")
     args = arguments(cmd, {} if given is None else given)
     expires_at = document.get("expires_at")

@@ -112,6 +112,7 @@ class WantedSettings:
             self._held = raw
             return False
         good, errors = self._read(document.get("settings"))
+        errors |= {name: "it belongs into settings" for name in SETTINGS if name in document}
         status = "applied" if not errors else "partly" if good else "rejected"
         answer = {"version": document["version"], "status": status, "errors": errors}
         self._store.orders.settle(good, {_DESIRED: answer})

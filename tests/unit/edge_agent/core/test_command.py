@@ -109,6 +109,12 @@ def test_what_says_no_id_is_malformed_and_nobody_can_be_answered(message):
     assert (refusal.status, refusal.code, refusal.id) == ("rejected", "malformed", None)
 
 
+def test_of_an_id_that_is_there_twice_it_is_said_so():
+    refusal = refused(b'{"id": "c-1", "id": "c-2", "v": 1}')
+
+    assert refusal.message == "id is there twice"
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "names"),
     [
@@ -122,6 +128,8 @@ def test_what_says_no_id_is_malformed_and_nobody_can_be_answered(message):
         ({"cmd": {"pause": 1}}, "unsupported", "cmd must be"),
         ({"args": {"path": "/etc/passwd"}}, "unsupported", "'path'"),
         ({"cmd": "resume", "args": {"for_s": 1}}, "unsupported", "'for_s'"),
+        ({"for_s": 60}, "malformed", "for_s belongs into args"),
+        ({"args": None, "reason": "wind"}, "malformed", "reason belongs into args"),
         ({"args": []}, "malformed", "args must be an object"),
         ({"args": 0}, "malformed", "args must be an object"),
         ({"args": "for_s=1"}, "malformed", "args must be an object"),

@@ -98,26 +98,48 @@ def test_what_is_wrong_gets_one_answer_and_nothing_changes(site, changes, status
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "code"),
+    ("old", "new", "message"),
     [
-        ('"cmd": "pause"', '"cmd": "pause", "cmd": "resume"', "unsupported"),
-        ('"args": {}', '"args": {"for_s": 60}, "args": {}', "malformed"),
-        ('"args": {}', '"args": {"for_s": 60, "for_s": 3600}', "malformed"),
-        ('"args": {}', '"args": {"for_s": NaN}', "malformed"),
-        ('"args": {}', '"args": {"for_s": -Infinity}', "malformed"),
-        ('"args": {}', '"args": {"for_s": 1e400}', "malformed"),
-        ('"v": 1', '"v": NaN', "unsupported"),
-        ('"v": 1', '"v": 2, "v": 1', "unsupported"),
+        ('"cmd": "pause"', '"cmd": "pause", "cmd": "resume"', "'cmd' is there twice"),
+        ('"args": {}', '"args": {"for_s": 60}, "args": {}', "'args' is there twice"),
+        ('"args": {}', '"args": {"for_s": 60, "for_s": 9}', "args.for_s is there twice"),
+        ('"v": 1', '"v": 2, "v": 1', "'v' is there twice"),
+        ('"v": 1', '"v": 1, "x": 2, "x": 1', "'x' is there twice"),
+        ('"args": {}', '"args": {}, "for_s": 60', "for_s belongs into args"),
+        ('"args": {}', '"args": {"for_s": 60}, "for_s": 60', "for_s belongs into args"),
+        ('"args": {}', '"args": {"for_s": NaN}', "args.for_s must be whole seconds"),
+        ('"args": {}', '"args": {"for_s": -Infinity}', "args.for_s must be whole seconds"),
+        ('"args": {}', '"args": {"for_s": 1e400}', "args.for_s must be whole seconds"),
     ],
 )
-def test_what_is_there_twice_or_is_no_number_is_refused_in_one_sentence(site, old, new, code):
+def test_what_is_there_twice_or_elsewhere_or_is_no_number_is_refused_in_one_sentence(
+    site, old, new, message
+):
     said = json.dumps(site.document("pause", {}))
     assert old in said
 
     (ack,) = site.take(said.replace(old, new).encode())
 
-    assert (ack["status"], ack["code"]) == ("rejected", code)
+    assert (ack["status"], ack["code"]) == ("rejected", "malformed")
+    assert ack["message"].startswith(message)
     assert not is_paused(site)
+
+
+def test_a_version_that_is_no_number_is_none_that_is_known(site):
+    said = json.dumps(site.document("pause", {})).replace('"v": 1', '"v": NaN')
+
+    (ack,) = site.take(said.encode())
+
+    assert (ack["status"], ack["code"]) == ("rejected", "unsupported")
+    assert not is_paused(site)
+
+
+def test_a_query_that_says_one_thing_twice_is_refused_in_one_sentence(site):
+    said = json.dumps(site.document("fetch", {"query": {"name": "a"}}))
+
+    (ack,) = site.take(said.replace('"name": "a"', '"name": "a", "name": "*"').encode())
+
+    assert (ack["status"], ack["message"]) == ("rejected", "'name' in args.query is there twice")
 
 
 @pytest.mark.parametrize("message", [b"", b"\xff", b"[]", b"{}", b"{" * 5000, b"x" * 100_000])

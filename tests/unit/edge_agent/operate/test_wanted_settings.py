@@ -138,6 +138,28 @@ def test_settings_that_are_no_object_are_rejected_with_their_version(site, setti
     assert told["settings"] == AS_CONFIGURED
 
 
+@pytest.mark.parametrize(
+    ("said", "status", "why"),
+    [
+        ('"settings": {}, "paused": true', "rejected", "it belongs into settings"),
+        (
+            '"settings": {"limit_bytes_per_s": 9}, "paused": true',
+            "partly",
+            "it belongs into settings",
+        ),
+        ('"settings": {"paused": false, "paused": true}', "rejected", "paused is there twice"),
+    ],
+)
+def test_a_setting_in_the_wrong_place_or_there_twice_does_not_hold_and_it_is_said(
+    site, said, status, why
+):
+    site.desk.desire(b'{"v": 1, "version": 3, "by": "ops", %s}' % said.encode(), "server")
+
+    told = site.desk.reported()
+    assert (told["status"], told["errors"]) == (status, {"paused": why})
+    assert site.store.orders.paused() is None
+
+
 def test_of_a_flood_of_versions_the_newest_holds_when_the_flood_is_over(site):
     for version in range(1, 101):
         want(site, version, limit_bytes_per_s=version)
