@@ -114,7 +114,7 @@ class _Plan:
         if not (machine.rehearses or STATE.is_dir()):
             machine.folder(STATE, mode=0o700, owner=USER)
         if not services.is_running():  # else StateDirectory= of the unit does it
-            have_it_writable(machine, STATE, USER, mode=0o700)
+            have_it_writable(machine, STATE.resolve(), USER, mode=0o700)
         is_changed = self.ca is not None and machine.file(CA, self.ca, "the server's CA")
         is_changed |= self._own_token.have(machine)
         is_changed |= have_configuration(machine, CONFIG, HEADING, self.wanted.tables)

@@ -18,11 +18,11 @@ from edge_host.setup.as_user import User
 from edge_host.setup.errors import SetupError
 from edge_host.setup.machine import Machine, uid_of
 from edge_host.setup.services import UNITS
+from edge_host.setup.unseen import UNSEEN, hidden_by
 
 USER = "edge-agent"
 TREE, PASSAGE = f"access of {USER} to all in", f"passage of {USER} through"
 DROP_IN = UNITS / "edge-agent.service.d" / "media.conf"
-_UNSEEN = (Path("/tmp"), Path("/var/tmp"), Path("/dev"), Path("/proc"), Path("/sys"))  # noqa: S108 # named to be refused
 _OF_THE_SYSTEM = tuple(
     Path(one) for one in ("/etc", "/usr", "/boot", "/var/lib/edge-agent", "/var/lib/edge-uploader")
 )
@@ -205,7 +205,7 @@ def real_folder(folder: Path) -> Path:
         ) from error
     if not is_folder:
         raise SetupError(f"--folder {folder} is a file: name the folder that the camera writes to.")
-    if any(found.is_relative_to(one) for one in _UNSEEN):
+    if hidden_by(found, *UNSEEN) is not None:
         raise SetupError(
             f"--folder {folder}: a service has a {found.parts[1]} of its own, so the agent would not see that folder."
             " Let the recorder write to another place, such as /srv/recordings."

@@ -31,7 +31,7 @@ from ingest_server.config import ServerSection
 from ingest_server.setup import data_folder, firewall
 from ingest_server.setup.authority import RENEWED_AT, Authority, Certificate, fingerprint
 from ingest_server.setup.claims import Claims, Commands
-from ingest_server.setup.given_pair import check_pair
+from ingest_server.setup.given_pair import check_pair, refuse_unseen
 from ingest_server.setup.names import in_ascii, is_name, own_names
 from ingest_server.setup.trial import ask
 
@@ -115,13 +115,15 @@ class _Plan:
         before = said_by(CONFIG)
         served = before.get("server", {})
         pair, ca_file = _own_pair(options, before.get("tls", {}))
+        if pair is not None:
+            refuse_unseen(*pair, ca_file)
         listened = served.get("listen", "").rpartition(":")[2]
         port = int(listened) if listened.isdecimal() else _PORT
         port = port if options.port is None else options.port
         if not 1 <= port <= 65535:
             raise SetupError(f"--port {port}: 1 to 65535.")
         data_dir = (options.data_dir or Path(served.get("data_dir", DATA))).absolute()
-        data_folder.refuse_unfit(data_dir)
+        data_folder.real_folder(data_dir)
         names = list(dict.fromkeys([*given, *own_names()]))
         return cls(names, port, data_dir, pair, ca_file, options.devices, options.days)
 
@@ -146,7 +148,8 @@ class _Plan:
         machine.user(USER, "Ingest server", str(DATA))
         machine.folder(ETC, mode=0o755)
         machine.folder(self.data_dir, mode=0o750, owner=USER)
-        have_it_writable(machine, self.data_dir, USER, mode=0o750)
+        # Looked at once more: what is above it may be somebody else's, who has put a link there.
+        have_it_writable(machine, data_folder.real_folder(self.data_dir), USER, mode=0o750)
         if self.pair is None:
             self.have_certificate(machine)
         elif not machine.rehearses:

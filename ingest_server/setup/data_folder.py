@@ -5,26 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_host.setup.errors import SetupError
+from edge_host.setup.unseen import HOMES, UNSEEN, hidden_by
 
-_UNSEEN = frozenset({"home", "root", "tmp", "dev", "proc", "sys", "run"})
-"""Where the service sees nothing, or something else."""
+_RUN = Path("/run")
 _SYSTEM = frozenset({"etc", "usr", "boot", "bin", "sbin", "lib", "lib32", "lib64"})
 _SHARED = frozenset(map(Path, ("/", "/var", "/var/lib", "/srv", "/opt", "/mnt", "/media")))
 """Where a folder of its own belongs, and which are not the server's as a whole."""
 
 
-def refuse_unfit(folder: Path) -> None:
-    """Refuse a place that the service does not see, or that others live in.
+def real_folder(folder: Path) -> Path:
+    """Return the folder without links in its path.
 
     Raises:
-        SetupError: it is one.
+        SetupError: the service does not see that place, or others live in it.
     """
     found = folder.resolve()
     where = f"--data-dir {folder}" + (f" (that is {found})" if found != folder else "")
-    top = found.parts[1] if len(found.parts) > 1 else ""
-    if top in _UNSEEN:
-        raise SetupError(f"{where}: a service does not see /{top}. Name another place.")
-    if top in _SYSTEM or found in _SHARED:
+    if (top := hidden_by(folder, *HOMES, *UNSEEN)) is not None:
+        raise SetupError(f"{where}: a service does not see {top}. Name another place.")
+    if found.is_relative_to(_RUN):
+        raise SetupError(
+            f"{where}: {_RUN} is in memory, and empty after a restart. Name another place."
+        )
+    if (found.parts[1:2] and found.parts[1] in _SYSTEM) or found in _SHARED:
         raise SetupError(
             f"{where} is the system's: name a folder for recordings alone, such as /srv/recordings."
         )
+    return found

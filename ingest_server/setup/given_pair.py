@@ -9,6 +9,7 @@ from pathlib import Path
 from edge_host.certificates import PairError, load_pair
 from edge_host.setup.as_user import User
 from edge_host.setup.errors import SetupError
+from edge_host.setup.unseen import HOMES, UNSEEN, hidden_by
 
 
 def check_pair(cert: Path, key: Path, user: str) -> None:
@@ -33,6 +34,20 @@ def check_pair(cert: Path, key: Path, user: str) -> None:
             raise SetupError(
                 f"{path}: the user {user} may not read it, and the server runs as that user. Let its group read it"
                 f" (chgrp {user} {path}; chmod g+r {path}), and pass through the folders above it."
+            )
+
+
+def refuse_unseen(cert: Path, key: Path, ca: Path | None) -> None:
+    """Refuse files in a place that the server does not see once it is a service.
+
+    Raises:
+        SetupError: one of them is there.
+    """
+    for part, path in (("cert_file", cert), ("key_file", key), ("ca_file", ca)):
+        if path is not None and (top := hidden_by(path, *HOMES, *UNSEEN)) is not None:
+            raise SetupError(
+                f"{_option(part)} {path}: a service does not see {top}. Put the file into another place, such as"
+                " /etc/ssl, and name that."
             )
 
 

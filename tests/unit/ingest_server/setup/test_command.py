@@ -1,6 +1,7 @@
 """What `ingest-server setup` would do: as its options say, else as the last time."""
 
 import tomllib
+from itertools import chain
 
 import pytest
 
@@ -74,6 +75,8 @@ def test_an_address_without_a_port_is_no_trouble(config, capsys, listen):
         (["--cert-file", "/c"], "belong together"),
         (["--data-dir", "/home/pi/data"], "a service does not see /home"),
         (["--data-dir", "/tmp/data"], "a service does not see /tmp"),
+        (["--data-dir", "/var/tmp/data"], "a service does not see /var/tmp"),
+        (["--data-dir", "/run/data"], "/run is in memory"),
         (["--data-dir", "/"], "is the system's"),
         (["--data-dir", "/etc/uploads"], "is the system's"),
         (["--data-dir", "/var/lib"], "is the system's"),
@@ -89,6 +92,16 @@ def test_a_link_to_a_place_that_a_service_does_not_see_is_refused(config, capsys
     said = refused(capsys, "--data-dir", str(tmp_path / "link"))
 
     assert f"{tmp_path}/link (that is /home/somebody): a service does not see /home" in said
+
+
+@pytest.mark.parametrize("hidden", ["--cert-file", "--key-file", "--ca-file"])
+def test_a_certificate_where_a_service_does_not_look_is_refused(config, capsys, hidden):
+    given = {"--cert-file": "/etc/c", "--key-file": "/etc/k", "--ca-file": "/etc/ca"}
+    given[hidden] = "/home/alice/fullchain.pem"
+
+    said = refused(capsys, *chain.from_iterable(given.items()))
+
+    assert f"{hidden} /home/alice/fullchain.pem: a service does not see /home" in said
 
 
 @pytest.mark.parametrize(
