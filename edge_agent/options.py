@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TypeAlias
 
 from edge_agent.base.settings_loading import CONFIG_VARIABLE, DEFAULT_FILE
 from edge_agent.core.durations import seconds
 from edge_agent.report.contract import NAMES as CONTRACT
+from edge_host.command_line import given_path
 from edge_host.version import own_version
 
 Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -168,7 +168,7 @@ def _add_upload(commands: Parsers, common: argparse.ArgumentParser, call: Calls)
         parents=[common],
         help="send files once and wait until they are verified; or say that a recorder has finished them",
     )
-    upload.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    upload.add_argument("files", nargs="+", type=given_path, metavar="FILE")
     how = upload.add_mutually_exclusive_group()
     how.add_argument(
         "--finished",
@@ -177,7 +177,7 @@ def _add_upload(commands: Parsers, common: argparse.ArgumentParser, call: Calls)
     )
     upload.add_argument(
         "--socket",
-        type=Path,
+        type=given_path,
         metavar="PATH",
         help="of a recorder's hook (--finished) that runs as another user: where the agent listens to it",
     )
@@ -200,7 +200,7 @@ def _common() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--config",
-        type=Path,
+        type=given_path,
         metavar="FILE",
         help=f"TOML file (default: ${CONFIG_VARIABLE}, else {DEFAULT_FILE} if there is one)",
     )

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from edge_host import journal
 from edge_host.terminal import plain
@@ -67,6 +68,17 @@ class Program:
             journal.marked(line, "error") if journal.is_behind(sys.stderr) else line,
             file=sys.stderr,
         )
+
+
+def given_path(text: str) -> Path:
+    """Return the path that an option names: its `type`.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty, as `"$UNSET"` is; a `Path` of that is the folder one stands in.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty, and no path: leave it out")
+    return Path(text)
 
 
 def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:

@@ -12,13 +12,12 @@ import signal
 import threading
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
 from edge_host.clock import SystemClock
-from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, Program
+from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, Program, given_path
 from edge_host.errors import ConfigError
 from edge_host.logs import speak_in_lines
 from edge_host.setup.errors import SetupError
@@ -106,9 +105,14 @@ def command_parser() -> argparse.ArgumentParser:
     """Return the program's commands and options, for its manual and completion too."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
-        "--config", type=Path, metavar="FILE", help=f"TOML file (default: {DEFAULT_PATH}, if any)"
+        "--config",
+        type=given_path,
+        metavar="FILE",
+        help=f"TOML file (default: {DEFAULT_PATH}, if any)",
     )
-    common.add_argument("--data-dir", type=Path, metavar="DIR", help="overrides [server] data_dir")
+    common.add_argument(
+        "--data-dir", type=given_path, metavar="DIR", help="overrides [server] data_dir"
+    )
     parser = argparse.ArgumentParser(
         prog=PROGRAM.name,
         description="Takes resumable uploads of recordings from devices in the field.",

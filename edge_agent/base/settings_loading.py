@@ -67,7 +67,7 @@ def load(
             files that the settings name.
 
     Raises:
-        ConfigError: with every problem found, not only the first.
+        ConfigError: with every problem of the settings; of the files that they name, once the settings have none.
     """
     layers = Layers(AgentSettings, ConfigError)
     used = DEFAULT_FILE if file is None else file

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from edge_host.command_line import given_path
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -16,7 +17,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         " left out says what it said the last time.",
     )
     setup.add_argument("--server", metavar="URL", help="https://HOST:PORT")
-    setup.add_argument("--folder", type=Path, metavar="DIR", help="where the camera writes")
+    setup.add_argument("--folder", type=given_path, metavar="DIR", help="where the camera writes")
     setup.add_argument("--device-id", metavar="NAME", help="(default: after this machine's name)")
     ca = setup.add_mutually_exclusive_group()
     ca.add_argument(
@@ -24,12 +25,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="HEX",
         help="the fingerprint of the server's own CA, which is then fetched",
     )
-    ca.add_argument("--ca-file", type=Path, metavar="FILE", help="the CA itself, in PEM form")
+    ca.add_argument("--ca-file", type=given_path, metavar="FILE", help="the CA itself, in PEM form")
     claim = setup.add_mutually_exclusive_group()
     claim.add_argument(
         "--claim", metavar="TOKEN", help="the claim token; - reads it from standard input"
     )
-    claim.add_argument("--claim-file", type=Path, metavar="FILE", help="a file that holds it")
+    claim.add_argument("--claim-file", type=given_path, metavar="FILE", help="a file that holds it")
     setup.add_argument(
         "--delete",
         action=argparse.BooleanOptionalAction,

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from edge_host.clock import Clock, SystemClock
+from edge_host.command_line import given_path
 from ingest_server.assembly.bytes_place import bucket_of
 from ingest_server.assembly.command_data import CommandData, become_owner
 from ingest_server.assembly.data_folder import open_as_it_is, postgres_state
@@ -56,7 +57,7 @@ class MigrateCommand(Commands):
         )
         parser.add_argument(
             "--to",
-            type=Path,
+            type=given_path,
             metavar="FILE",
             help="the new configuration (default: that of --config, once the facts are moved)",
         )

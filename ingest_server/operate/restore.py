@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from edge_host.command_line import EXIT_DONE
+from edge_host.command_line import EXIT_DONE, given_path
 from ingest_server.assembly.restoring import restore
 from ingest_server.core.record import UNFINISHED
 from ingest_server.operate.commands import Commands, Parser, Parsers
@@ -33,7 +32,9 @@ class RestoreCommand(Commands):
             "read is not replaced otherwise.",
         )
         what = parser.add_mutually_exclusive_group()
-        what.add_argument("--from", dest="source", type=Path, metavar="FILE", help="this copy")
+        what.add_argument(
+            "--from", dest="source", type=given_path, metavar="FILE", help="this copy"
+        )
         what.add_argument(
             "--empty", action="store_true", help="begin with a new database, where there is no copy"
         )

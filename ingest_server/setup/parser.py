@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from pathlib import Path
+
+from edge_host.command_line import given_path
 
 
 def add_parser(
@@ -28,13 +29,19 @@ def add_parser(
         " may be repeated",
     )
     setup.add_argument("--port", type=int, metavar="N", help="(default: 8443)")
-    setup.add_argument("--data-dir", type=Path, metavar="DIR", help="where recordings go")
+    setup.add_argument("--data-dir", type=given_path, metavar="DIR", help="where recordings go")
     setup.add_argument(
-        "--cert-file", type=Path, metavar="FILE", help="your own certificate with its chain, PEM"
+        "--cert-file",
+        type=given_path,
+        metavar="FILE",
+        help="your own certificate with its chain, PEM",
     )
-    setup.add_argument("--key-file", type=Path, metavar="FILE", help="its key")
+    setup.add_argument("--key-file", type=given_path, metavar="FILE", help="its key")
     setup.add_argument(
-        "--ca-file", type=Path, metavar="FILE", help="who signed it, where devices do not know them"
+        "--ca-file",
+        type=given_path,
+        metavar="FILE",
+        help="who signed it, where devices do not know them",
     )
     setup.add_argument(
         "--devices", type=int, default=10, metavar="N", help="for how many the claim is (10)"
