@@ -1,5 +1,7 @@
 """The contracts of the protocols, and the laws, on PostgreSQL and an S3 store."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.engines import on_engines
@@ -9,9 +11,9 @@ from tests.support.seaweed import seaweed
 pytestmark = pytest.mark.slow
 
 SOME = "own and (created_sent_completed or created_sent_and_published or come_in_pieces)"
+TREE = Path(__file__).parents[2]
 SUITES = [f"tests/contract/{name}" for name in ("tus", "native", "rufh")]
-FRAGO = [f"compat/test_frago{name}.py" for name in ("", "_chunks", "_finish")]
-SUITES += [f"tests/contract/{name}" for name in FRAGO]
+SUITES += sorted(str(one.relative_to(TREE)) for one in TREE.glob("tests/contract/compat/test_*.py"))
 
 
 @pytest.fixture(scope="module")
