@@ -83,7 +83,8 @@ class FleetBroker:
         """Begin; returns at once, whether a broker is there or not."""
         self._fleet.on_command = self._command
         self._fleet.on_desired = self._desired
-        self._fleet.reaches_at_once = lambda: self.is_connected
+        # Of servers that share a store the one that leads is there: that it is not, the others cannot know.
+        self._fleet.reaches_at_once = lambda: self.is_connected or not self._lead.holds()
         self._thread.start()
 
     def stop(self) -> None:
@@ -122,13 +123,13 @@ class FleetBroker:
         if session is not self._introduced:
             self._introduced = session
             self._introduce(session)
-        while self._waiting and session.has_room:
-            session.publish(self._waiting.popleft())
+        while self._waiting and session.has_room and session.publish(self._waiting[0]):
+            self._waiting.popleft()
         tiles, stuck = self._fleet.board.counts(self._fleet.clock.now_s())
         summary = self._messages.summary(tiles, stuck)
-        if session.has_room and summary.payload != self._summary:
+        is_news = session.has_room and summary.payload != self._summary
+        if is_news and session.publish(summary):
             self._summary = summary.payload
-            session.publish(summary)
 
     def _introduce(self, session: Session) -> None:
         """Say all that is wanted of devices, and who speaks: a device runs each command once."""

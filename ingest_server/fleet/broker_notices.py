@@ -22,7 +22,7 @@ class OpenSession(Protocol):
 
     is_open: bool
 
-    def publish(self, saying: Saying, answers: SimpleQueue[Any] | None = None) -> None: ...
+    def publish(self, saying: Saying, answers: SimpleQueue[Any] | None = None) -> bool: ...
 
 
 class AtBroker(Protocol):
@@ -45,15 +45,16 @@ class BrokerNotices:
     def tell(self, event: Event) -> Told:
         session = self._broker.open_session
         if session is None:
-            return Told(Outcome.UNREACHED, "there is no session with the broker (see the log)")
+            return Told(Outcome.AWAY, "there is no session with the broker (see the log)")
         answers: SimpleQueue[Any] = SimpleQueue()
-        session.publish(self._messages.notice(event), answers)
+        if not session.publish(self._messages.notice(event), answers):
+            return Told(Outcome.AWAY, "the broker has not taken what was said to it before")
         for _ in range(int(ANSWER_S / LOOK_S)):
             try:
                 reason = answers.get(timeout=LOOK_S)
             except Empty:
                 if not session.is_open:
-                    return Told(Outcome.UNREACHED, "the session with the broker ended")
+                    return Told(Outcome.AWAY, "the session with the broker ended")
                 continue
             if reason.is_failure:
                 return Told(Outcome.FAILED, f"the broker refuses it: {reason}")

@@ -117,23 +117,29 @@ class Session:
             self._client.let_go()
         return self._end
 
-    def publish(self, saying: Saying, answers: SimpleQueue[Any] | None = None) -> None:
+    def publish(self, saying: Saying, answers: SimpleQueue[Any] | None = None) -> bool:
         """Say it, if the session lives for so long.
 
         Args:
             answers: is given what the broker answers.
+
+        Returns:
+            Whether there was room for it: else it is not said.
         """
         one = _OnTheWay(saying.topic, answers)
         more = None
         if self.is_v5 and saying.expires_s is not None:
             more = properties(PacketTypes.PUBLISH, MessageExpiryInterval=saying.expires_s)
         info = self._client.publish(saying.topic, saying.payload, 1, saying.is_retained, more)
+        if info.rc is MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
+            return False  # no answer to it will come
         with self._lock:
             reason = self._early.pop(info.mid, None)
             if reason is None:
                 self._on_the_way[info.mid] = one
         if reason is not None:
             self._answered(one, reason)
+        return True
 
     @property
     def has_room(self) -> bool:

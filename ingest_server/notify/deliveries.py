@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 
@@ -21,16 +21,8 @@ from ingest_server.core.choosing import Groups, Wanted
 from ingest_server.core.errors import Refused
 from ingest_server.core.events import Event
 from ingest_server.core.uptime import Uptime
+from ingest_server.notify.retries import TRIES_AWAY, wait_s
 from ingest_server.storage.interface import NOT_REACHED, Delivery, Outbox, Wants
-
-WAITS_S = (5.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0)
-"""After the first try, the second, ...: a consumer may be down for a day before it is given up."""
-
-JITTER = 0.2
-"""Part of a wait by which it varies: many events of one outage do not come back as one burst."""
-
-MAX_RETRY_AFTER_S = WAITS_S[-1]
-"""Longest wait that a target can ask for."""
 
 AT_ONCE = 500
 """Events that are looked up together."""
@@ -51,6 +43,8 @@ class Outcome(Enum):
     FAILED = "failed"
     UNREACHED = "unreached"
     """As failed, and says nothing of this event: nobody was there to be told."""
+    AWAY = "away"
+    """As unreached, of a target that says when it is back: it is not given up for that."""
     GONE = "gone"
     """The target wants no more: it is disabled."""
 
@@ -81,21 +75,6 @@ class Target(Protocol):
     def tell(self, event: Event) -> Told:
         """Tell it; never raises."""
         ...
-
-
-def wait_s(tries: int, *, jitter: float, retry_after_s: float | None = None) -> float | None:
-    """Return the seconds to wait after *tries* failed tries; None: no more.
-
-    Args:
-        tries: at least 1.
-        jitter: a draw from ``[0, 1)``.
-        retry_after_s: what the target asked for. It can only make the wait longer: tries are
-            counted, and a target that says "at once" each time would be given up within seconds.
-    """
-    if tries > len(WAITS_S):
-        return None
-    asked_s = min(retry_after_s or 0.0, MAX_RETRY_AFTER_S)
-    return max(asked_s, WAITS_S[tries - 1] * (1 + JITTER * (2 * jitter - 1)))
 
 
 class DeliveryWorker:
@@ -136,7 +115,11 @@ class DeliveryWorker:
         name = self.target.name
         if self._is_back.is_set():
             self._is_back.clear()
-            self._outbox.reached(name)
+            try:
+                self._outbox.reached(name)
+            except BaseException:
+                self._is_back.set()  # it is back, whatever the database does
+                raise
         taken = self._outbox.take_in(name, self._choose)
         if name in self._outbox.disabled():
             self._rest()
@@ -208,8 +191,10 @@ class DeliveryWorker:
             log.error("target.disabled", target=self.target.name, error=told.error)
             return
         error = told.error
-        if told.outcome is Outcome.UNREACHED:
+        if told.outcome in {Outcome.UNREACHED, Outcome.AWAY}:
             error, self._may_have_missed = NOT_REACHED + error, True
+        if told.outcome is Outcome.AWAY:
+            delivery = replace(delivery, tries=min(delivery.tries, TRIES_AWAY - 1))
         tries = delivery.tries + 1
         pause_s = wait_s(tries, jitter=self._draw(), retry_after_s=told.retry_after_s)
         if pause_s is None:

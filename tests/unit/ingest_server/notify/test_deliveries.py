@@ -3,44 +3,10 @@
 import pytest
 
 from ingest_server.core import events
-from ingest_server.core.choosing import Wanted
-from ingest_server.core.events import Event
-from ingest_server.notify import deliveries
-from ingest_server.notify.deliveries import Deliveries, DeliveryWorker, Outcome, Told
-from tests.support.core_site import CoreSite
-
-
-class Desk:
-    """A worker that a test steps, over a real database and a clock by hand."""
-
-    def __init__(self, folder, target) -> None:
-        self.site = CoreSite(folder)
-        self.outbox = self.site.state.outbox
-        self.outbox.register(target.name)
-        self.worker = DeliveryWorker(
-            target, self.outbox, self.site.clock, self.site.store.uptime, draw=lambda: 0.5
-        )
-
-    def settle(self, steps=30) -> None:
-        for _ in range(steps):
-            if self.worker.step() > 0:
-                return
-        raise AssertionError("it never comes to rest")
-
-
-class Fake:
-    name = "fake"
-    wanted = (Wanted(events.TYPES),)
-
-    def __init__(self, *outcomes: Outcome) -> None:
-        self.outcomes = list(outcomes)
-        self.retry_after_s: float | None = None
-        self.told: list[Event] = []
-
-    def tell(self, event: Event) -> Told:
-        self.told.append(event)
-        outcome = self.outcomes.pop(0) if self.outcomes else Outcome.DONE
-        return Told(outcome, "because", self.retry_after_s)
+from ingest_server.core.errors import StateFailed
+from ingest_server.notify.deliveries import Deliveries, DeliveryWorker, Outcome
+from ingest_server.notify.retries import TRIES_AWAY
+from tests.support.delivery_desk import Desk, Fake
 
 
 @pytest.fixture
@@ -71,14 +37,6 @@ def test_a_stop_is_looked_for_between_two_events_and_what_was_told_is_noted(desk
     desk.worker.step(is_stopping=lambda: True)
 
     assert [one.state for one in desk.outbox.listing()] == ["done", "pending", "pending"]
-
-
-def test_a_retry_after_makes_a_wait_longer_never_shorter_and_has_a_cap():
-    assert deliveries.wait_s(1, jitter=0.5, retry_after_s=120.0) == 120.0
-    assert deliveries.wait_s(3, jitter=0.5, retry_after_s=1.0) == 300.0
-    assert deliveries.wait_s(1, jitter=0.5, retry_after_s=-10.0) == 5.0
-    assert deliveries.wait_s(1, jitter=0.5, retry_after_s=10.0**9) == 43200.0
-    assert deliveries.wait_s(8, jitter=0.5, retry_after_s=1.0) is None
 
 
 def test_a_worker_waits_as_long_as_it_was_asked_to(desk):
@@ -114,14 +72,6 @@ def test_what_waits_for_a_removed_target_is_a_dead_letter_until_it_is_back(desk)
     assert desk.outbox.replay(None) == 1
     desk.settle()
     assert len(target.told) == 2
-
-
-def test_the_waits_grow_to_half_a_day_and_end():
-    waits = [deliveries.wait_s(tries, jitter=0.5) for tries in range(1, 9)]
-
-    assert waits == [5.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0, None]
-    assert deliveries.wait_s(1, jitter=0.0) == pytest.approx(4.0)
-    assert deliveries.wait_s(1, jitter=1.0) == pytest.approx(6.0)
 
 
 def test_an_event_is_in_the_commit_that_makes_it_true(desk):
@@ -288,3 +238,45 @@ def test_every_end_of_an_upload_is_told(desk):
 
     kinds = [one.type.rpartition(".")[2] for one in desk.worker.target.told]
     assert sorted(kinds) == ["aborted", "created", "created", "expired"]
+
+
+def test_who_says_when_it_is_back_is_not_given_up_and_a_refusal_then_is_tried_again_for_a_day(desk):
+    target = desk.worker.target
+    desk.site.create()
+    target.outcomes = [Outcome.AWAY] * 30
+    for _ in range(30):
+        desk.settle()
+        desk.site.clock.seconds += 50_000
+    [waiting] = desk.outbox.listing()
+    assert (waiting.state, waiting.tries) == ("pending", TRIES_AWAY)
+
+    target.outcomes = [Outcome.FAILED] * 3
+    target.told.clear()
+    desk.worker.is_back()
+    for _ in range(4):
+        desk.settle()
+        desk.site.clock.seconds += 50_000
+
+    assert len(target.told) == 4
+    assert [one.state for one in desk.outbox.listing()] == ["done"]
+
+
+def test_that_a_target_is_back_is_not_forgotten_where_the_database_fails_just_then(
+    desk, monkeypatch
+):
+    target = desk.worker.target
+    target.outcomes = [Outcome.UNREACHED]
+    desk.site.create()
+    desk.settle()
+    desk.worker.is_back()
+
+    def refuse(_name):
+        raise StateFailed("storage-full", "the database cannot grow")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(desk.outbox, "reached", refuse)
+        with pytest.raises(StateFailed):
+            desk.worker.step()
+    desk.settle()
+
+    assert len(target.told) == 2
