@@ -1,4 +1,4 @@
-"""``ingest-server mqtt``: what the broker keeps of this server."""
+"""``ingest-server mqtt``: what the broker retains of this server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class BrokerCommands(Commands):
 
     def add_parsers(self, commands: Parsers, common: Parser) -> None:
         mqtt = commands.add_parser(
-            "mqtt", parents=[common], help="what the broker keeps of this server"
+            "mqtt", parents=[common], help="what the broker retains of this server"
         )
         mqtt.add_argument(
             "--unregister",
@@ -28,7 +28,7 @@ class BrokerCommands(Commands):
         settings = broker_settings(self._config(options))
         if settings is None:
             self._complain(
-                "[fleet] mqtt_url names no broker, so none keeps anything of this server"
+                "[fleet] mqtt_url names no broker, so none retains anything of this server"
             )
             return 1
         try:
@@ -40,5 +40,5 @@ class BrokerCommands(Commands):
         if complaint is not None:
             self._complain(complaint)
             return 1
-        print(f"the broker at {settings.url} keeps nothing of this server any more")
+        print(f"the broker at {settings.url} retains nothing of this server any more")
         return 0

@@ -173,7 +173,7 @@ def test_a_fleet_that_is_unregistered_leaves_nothing_with_the_broker(
 
     assert main(["mqtt", "--unregister", "--config", str(config)]) == 0
 
-    assert "keeps nothing of this server any more" in capsys.readouterr().out
+    assert "retains nothing of this server any more" in capsys.readouterr().out
     left: Seen = []
     with listening(broker, left, topic="#") as operator:
         operator.publish("end", b"", qos=1)
