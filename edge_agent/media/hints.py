@@ -113,9 +113,11 @@ class _Handler(FileSystemEventHandler):
         self._on_rename = on_rename
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        # What raises here ends the observer's thread: both put down a word and set an event.
+        # What raises here ends the observer's thread. A hint puts down a word and sets an event; a rename has
+        # the file looked at, which may fail, and waits a while where the folder's mount is silent.
         if isinstance(event, FileMovedEvent) and event.dest_path:
-            self._on_rename(os.fsencode(event.src_path), os.fsencode(event.dest_path))
+            with only_helps("renames", instead="the next look finds what has another name"):
+                self._on_rename(os.fsencode(event.src_path), os.fsencode(event.dest_path))
         self._on_hint()
 
 
