@@ -17,7 +17,9 @@ from ingest_server.storage.interface import Delivery
 
 READ_S = 5.0
 SETTLING_S = 60.0
-"""After which what a notice has come to is asked no more, if it has come to all."""
+"""After which what a notice has come to is asked seldom, if it has come to all."""
+SELDOM_S = 600.0
+"""Until it is asked again: another target may have taken it in late, or an operator had it told anew."""
 MOST_UNDELIVERED = 5
 """Targets that are named in one answer."""
 
@@ -75,6 +77,7 @@ class Told:
         self._settled: dict[str, list[dict[str, Any]]] = {}
         self._seen_s: dict[str, float] = {}
         """When each event was read first."""
+        self._all_read_s = float("-inf")
 
     def read(self) -> None:
         """Read what stands.
@@ -101,6 +104,8 @@ class Told:
 
     def _came(self, events: Sequence[str]) -> Mapping[str, list[dict[str, Any]]]:
         now_s = self._fleet.clock.now_s()
+        if now_s - self._all_read_s >= SELDOM_S:
+            self._settled, self._all_read_s = {}, now_s
         self._seen_s = {event: self._seen_s.get(event, now_s) for event in events}
         known = {event: self._settled[event] for event in events if event in self._settled}
         asked = [event for event in events if event not in known]

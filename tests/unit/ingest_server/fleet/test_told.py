@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from ingest_server.fleet.told import SETTLING_S
+from ingest_server.fleet.told import SELDOM_S, SETTLING_S
 from tests.support.fleet import state
 
 HOOK = "https://hooks.example.org/services/one"
+OTHER = "https://hooks.example.org/services/two"
 FAILED = {"files": 0, "bytes": 0, "oldest_age_s": None, "failed": 1}
 
 
@@ -64,3 +65,19 @@ def test_who_takes_it_in_late_is_seen_all_the_same(fleet):
     assert ways(fleet) == ["waiting"]
     tell(fleet, HOOK)
     assert ways(fleet) == ["told"]
+
+
+def test_who_takes_it_in_long_after_another_has_it_is_seen_too(fleet):
+    outbox = fleet.events.outbox
+    outbox.register(HOOK)
+    outbox.register(OTHER)
+    fleet.report(state=state(queue=FAILED))
+    fleet.pass_s(70)
+    take_in(fleet, HOOK)
+    tell(fleet, HOOK)
+    fleet.pass_s(2 * SETTLING_S)
+    assert ways(fleet) == ["told"]
+
+    take_in(fleet, OTHER)
+    fleet.pass_s(SELDOM_S)
+    assert ways(fleet) == ["told", "waiting"]
