@@ -54,6 +54,13 @@ class Announcements:
     def add(self, one: Announcement) -> None:
         self._waiting.append(one)
 
+    def put_back(self, some: list[Announcement]) -> None:
+        """Take in *some* again that could not be taken up: for what is there now, and not what comes after it."""
+        for one in some:
+            identity = one.identity or identity_at(one.path)
+            if identity is not None:
+                self._waiting.append(Announcement(one.path, identity))
+
     def take(self, limit: int) -> list[Announcement]:
         """Return up to *limit* of them, the oldest first, and have them no more."""
         return [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]

@@ -172,7 +172,7 @@ class FolderLook:
         """Take up *files* below *root* of which their recorder says that they are finished so.
 
         Raises:
-            StoreError: some are left to the next look, and to their quiet time.
+            StoreError: some are not taken up: a look leaves them to their quiet time.
         """
         self._reconciler.begin()
         walk = _Walk(root, 0, self._scan(root), iter(files), set())

@@ -116,11 +116,15 @@ class Watcher:
 
     def _take_announced(self, root: bytes, now_s: float) -> None:
         waiting = self._announced.take(AT_ONCE)  # first: what had its name before moved on before
-        if renamed := self._renamed.take(AT_ONCE):
-            self._all.follow(root, renamed, now_s)
-        if waiting:
-            found = still_recordings(waiting, root, self._folder.rules)
-            self._all.take_as_finished(root, found, now_s)
+        try:
+            if renamed := self._renamed.take(AT_ONCE):
+                self._all.follow(root, renamed, now_s)
+            if waiting:
+                found = still_recordings(waiting, root, self._folder.rules)
+                self._all.take_as_finished(root, found, now_s)
+        except StoreError:  # a look finds what was renamed, but not what a recorder has said
+            self._announced.put_back(waiting)
+            raise
 
     def ask_anew(self) -> None:
         """Say that a recording was given up whose file is still there; returns at once.

@@ -6,11 +6,14 @@ import os
 
 import pytest
 
+from edge_agent.base.errors import StoreError
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.core.upload import State
 from edge_agent.media.announced import Announcement, NoRecordingError, recording_at
 from edge_agent.media.identity import identity_at
 from edge_agent.operate.announce import announce
 from tests.support.announcing import KnowsNothing, finished
+from tests.support.processes import wait_for
 from tests.support.rim import recordings_in, watched_folder
 
 
@@ -73,6 +76,32 @@ def test_what_is_written_after_the_announcement_makes_it_void(folder):
 
     assert early == {"a.mp4": State.SEEN}
     assert folder.states() == {"a.mp4": State.STABLE}
+
+
+@pytest.mark.parametrize("is_another_by_then", [False, True])
+def test_what_is_announced_while_the_state_cannot_be_written_is_taken_up_later(
+    folder, is_another_by_then
+):
+    folder.restart(KnowsNothing())
+    folder.look()  # from now on the kernel tells
+
+    def fail(_):
+        raise StoreError("the state database cannot be read")
+
+    def has_failed():
+        folder.watcher.step(folder.clock.now)  # no look is due: time stands still
+        return ProblemCode.STORE in folder.activity.problems
+
+    folder.store.newest_at = fail
+    folder.write(".a.tmp").rename(folder.media / "a.mp4")
+    wait_for(has_failed, "the rename could not be followed")
+    del folder.store.newest_at
+    if is_another_by_then:
+        folder.write("a.mp4", b"another recording")
+    folder.clock.now += 10.0
+    folder.watcher.step(folder.clock.now)
+
+    assert folder.states() == {"a.mp4": State.SEEN if is_another_by_then else State.STABLE}
 
 
 def test_a_second_announcement_says_what_is_so_and_changes_nothing(folder):
