@@ -48,6 +48,10 @@ class LostNames:
         told = self._replaced.get(number)
         return told is not None and self._was_sought_everywhere(told)
 
+    def may_be_replaced(self, number: int) -> bool:
+        """Return whether the kernel has told so, though it may yet be found."""
+        return number in self._replaced
+
     def found(self, number: int) -> None:
         """Take in which file is that recording's, and that it has its name."""
         self._sought.pop(number, None)

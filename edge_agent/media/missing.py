@@ -94,6 +94,7 @@ class MissingFiles:
                     and not is_replaced
                     and not (is_left and not beneath.is_there(path))
                 ):
+                    are_judged &= not self._lost.may_be_replaced(seq)
                     continue
                 recording = self._store.numbered(seq)
                 if recording is None or recording.path != path:

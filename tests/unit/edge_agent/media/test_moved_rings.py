@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -136,6 +137,28 @@ def test_what_the_kernel_told_late_of_a_name_swaps_no_recordings(folder, looked,
     assert {length: one.id for length, one in after.items()}.items() >= before.items()
     assert [after[length].name for length in range(4, 0, -1)] == NAMES
     assert folder.store.notes.totals().files_overwritten == 0
+
+
+def test_what_was_written_over_is_counted_where_its_number_is_that_of_the_file_over_it(
+    folder, looked
+):
+    at_all, told = looked
+    for number in range(2):
+        path = folder.write(f"seg_{number}.mp4", b"x" * (2 - number))
+        os.utime(path, (1002 - number, 1002 - number))
+    at_all()
+    at_all()
+    before = folder.named("seg_1.mp4")
+    now = (folder.media / "seg_0.mp4").stat().st_ino
+
+    (folder.media / "seg_0.mp4").replace(folder.media / "seg_1.mp4")
+    told(("seg_0.mp4", "seg_1.mp4"))
+    folder.store.update(before, identity=replace(before.identity, inode=now))
+    for _ in range(3):
+        at_all()
+
+    assert folder.store.get(before.id).state is State.OVERWRITTEN
+    assert folder.store.notes.totals().files_overwritten == 1
 
 
 def test_a_file_that_was_mended_by_a_rename_and_moved_away_later_is_not_said_to_be_overwritten(
