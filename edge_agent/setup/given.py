@@ -63,17 +63,23 @@ def ca(options: argparse.Namespace, url: str, known: Path | None) -> bytes | Non
         )
     if options.ca_sha256 is not None:
         return authority.fetch(url, authority.plain_fingerprint(options.ca_sha256))
-    return None if chosen is None else _read_ca(chosen)
+    return None if chosen is None else _read_ca(chosen, is_given=options.ca_file is not None)
 
 
-def _read_ca(path: Path) -> bytes:
+def _read_ca(path: Path, *, is_given: bool) -> bytes:
+    what, todo = f"--ca-file {path}", ""
+    if not is_given:
+        what = f"{path}, the server's CA since the last setup"
+        todo = (
+            " Name the CA once more: --ca-sha256, as `ingest-server setup` prints it, or --ca-file."
+        )
     try:
         pem = path.read_bytes()
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem.decode("ascii"))
     except (ssl.SSLError, ValueError) as error:  # not in ASCII, or empty
-        raise SetupError(f"--ca-file {path} holds no certificate in PEM form.") from error
+        raise SetupError(f"{what} holds no certificate in PEM form.{todo}") from error
     except OSError as error:
-        raise SetupError(f"--ca-file {path}: {error.strerror}.") from error
+        raise SetupError(f"{what}: {error.strerror}.{todo}") from error
     return pem
 
 

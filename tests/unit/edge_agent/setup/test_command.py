@@ -70,6 +70,26 @@ def test_an_option_that_is_left_out_says_what_it_said_the_last_time(
     assert "ca_file" not in other["server"]  # it vouched for the one before
 
 
+@pytest.mark.parametrize(
+    ("content", "why"), [(None, ": No such file or directory."), (b"", " holds no certificate")]
+)
+def test_of_a_ca_that_is_gone_since_the_last_setup_no_option_is_blamed(
+    config, capsys, tmp_path, monkeypatch, content, why
+):
+    monkeypatch.setattr(command, "CA", tmp_path / "server-ca.crt")
+    if content is not None:
+        command.CA.write_bytes(content)
+    config.write_text(
+        f'[watch]\nfolder = "/srv"\n[server]\nurl = "https://h:1"\nca_file = "{command.CA}"\n'
+    )
+
+    assert cli.main(["setup", "--show"]) == 1
+
+    said = capsys.readouterr().err
+    assert f"edge-agent: {command.CA}, the server's CA since the last setup{why}" in said
+    assert "Name the CA once more: --ca-sha256, as `ingest-server setup` prints it" in said
+
+
 def test_what_setup_wrote_is_written_anew_and_what_a_person_added_is_not(config):
     require_root()
     machine = Machine(Journal(config.parent / "of" / "list.json"), rehearses=False, say=print)
