@@ -50,6 +50,16 @@ def test_a_database_that_is_read_only_for_a_while_is_waited_for_over_the_same_co
     assert "?target_session_attrs=read-write" in away
 
 
+def test_what_the_database_does_not_support_is_no_standby(database):
+    with closing(PostgresState.open(database.database())) as state, capture_logs() as logs:
+        with pytest.raises(StateFailed, match="FOR UPDATE is not allowed with aggregate") as failed:
+            state.rows("SELECT count(*) FROM pg_class FOR UPDATE")
+
+        assert failed.value.code == "storage-failed"
+        assert isinstance(failed.value.__cause__, psycopg.errors.FeatureNotSupported)
+    assert not [one for one in logs if one["event"] == "database.away"]
+
+
 def test_what_is_acknowledged_waits_for_the_disk_whatever_the_databases_default_is(database):
     url = database.database()
     with psycopg.connect(database.url(), autocommit=True) as connection:

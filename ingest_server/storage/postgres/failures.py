@@ -8,6 +8,11 @@ from psycopg import errors
 from ingest_server.core.errors import StateError, StateFailed
 
 BUSY_RETRY_S = 5.0
+_OF_A_STANDBY = (
+    *("standby", "during recovery"),
+    # PostgreSQL's own functions, which say it where its words are not English.
+    *("call_enum_check_hook", "GetSerializableTransactionSnapshot", "get_relation_info"),
+)
 
 
 def is_conflict(error: psycopg.Error) -> bool:
@@ -29,8 +34,11 @@ def is_lost(error: psycopg.Error) -> bool:
 
 def is_read_only(error: psycopg.Error) -> bool:
     """Whether this connection leads to a database that takes no writes: a standby, or one that was made so."""
-    # Of a standby nothing serializable is asked, nor what is in a table without a log: it calls both not supported.
-    return isinstance(error, errors.ReadOnlySqlTransaction | errors.FeatureNotSupported)
+    if isinstance(error, errors.FeatureNotSupported):
+        # A standby says so of all that is serializable, and of a table without a log. Much else is not supported, too.
+        said = f"{error} {error.diag.source_function}"
+        return any(one in said for one in _OF_A_STANDBY)
+    return isinstance(error, errors.ReadOnlySqlTransaction)
 
 
 def is_away(error: psycopg.Error) -> bool:
@@ -88,7 +96,7 @@ def unusable(error: psycopg.Error, where: str) -> StateError:
         )
     if is_read_only(error):
         return StateError(
-            f"{where} is read-only ({what}): it is a standby. Name the primary, or several hosts with "
+            f"{where} is read-only ({what}): it is a standby, or was made so. Name the primary, or several hosts with "
             "?target_session_attrs=read-write"
         )
     return StateError(
