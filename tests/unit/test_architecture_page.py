@@ -141,7 +141,6 @@ def drawn() -> set[str]:
     return {word for line in left for word in line.split()}
 
 
-@pytest.mark.slow
 def test_every_thread_is_on_the_page():
     """A thread that nobody can look up is one that nobody thinks of."""
     names = {
