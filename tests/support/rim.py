@@ -134,21 +134,28 @@ def watched_folder(base: Path, **settings: Any) -> Iterator[WatchedFolder]:
 
 def sent(folder: WatchedFolder, recording: Recording) -> Recording:
     """Bring a settled recording to VERIFIED, as the sender would."""
-    digest = Digest(bytes(32))
-    store = folder.store
-    recording = store.advance(recording, Event.UPLOAD_CREATED, upload_id="0" * 32)
-    recording = store.advance(recording, Event.ALL_ACKNOWLEDGED, digest=digest)
+    return receipted(folder, acknowledged(folder, recording))
+
+
+def acknowledged(folder: WatchedFolder, recording: Recording) -> Recording:
+    """Bring a settled recording to SENT."""
+    recording = folder.store.advance(recording, Event.UPLOAD_CREATED, upload_id="0" * 32)
+    return folder.store.advance(recording, Event.ALL_ACKNOWLEDGED, digest=Digest(bytes(32)))
+
+
+def receipted(folder: WatchedFolder, recording: Recording) -> Recording:
+    """Store the receipt of what is SENT."""
     receipt = Receipt(
         upload_id="0" * 32,
         device="d",
         name=recording.name,
         length=recording.identity.length,
-        digest=digest,
+        digest=Digest(bytes(32)),
         verified_at="2026-11-21T00:00:00Z",
         verified_against="client",
         published_as="d/x",
     )
-    return store.advance(recording, Event.RECEIPT_STORED, receipt=receipt)
+    return folder.store.advance(recording, Event.RECEIPT_STORED, receipt=receipt)
 
 
 def append(folder: WatchedFolder, path: Path, after_s: float) -> None:

@@ -9,13 +9,14 @@ from itertools import pairwise
 
 import pytest
 
+from edge_agent.base.view import Current
 from edge_agent.core.upload import State
 from edge_agent.media.folder_look import FolderLook
 from edge_agent.media.identity import identity_at
 from edge_agent.media.renames import Rename
 from edge_agent.media.scan import Scan
 from tests.support.processes import wait_for
-from tests.support.rim import sent
+from tests.support.rim import acknowledged, receipted, sent
 
 NAMES = [f"seg_{number}.mp4" for number in range(4)]
 
@@ -192,6 +193,33 @@ def test_a_file_that_was_mended_by_a_rename_and_moved_away_later_is_not_said_to_
     saved = folder.store.get(before.id)
     assert (saved.path, saved.state) == (os.fsencode(below / "loop0.mp4"), State.STABLE)
     assert folder.store.notes.totals().files_overwritten == 0
+
+
+def test_what_is_renamed_while_its_receipt_is_on_the_way_gets_it_and_is_followed_then(
+    folder, looked
+):
+    at_all, told = looked
+    path = folder.write("seg_0.mp4", b"recording")
+    at_all()
+    at_all()
+    recording = acknowledged(folder, folder.named("seg_0.mp4"))
+    sending = Current(recording.id, "seg_0.mp4", 9, 9, in_flight=0, attempt=1, started_s=0.0)
+    folder.activity.sending(sending, rate_bytes_per_s=None)
+
+    path.rename(folder.media / "seg_1.mp4")
+    folder.write("seg_0.mp4", b"the next one")
+    told(("seg_0.mp4", "seg_1.mp4"))
+    at_all()
+    meanwhile = folder.store.get(recording.id)
+    receipted(folder, recording)
+    folder.activity.sending(None, rate_bytes_per_s=None)
+    at_all()
+    at_all()  # what has its name now waited, where it is listed first
+
+    after = folder.store.get(recording.id)
+    assert meanwhile == recording
+    assert (after.state, after.path) == (State.VERIFIED, os.fsencode(folder.media / "seg_1.mp4"))
+    assert folder.named("seg_0.mp4").id != recording.id
 
 
 def test_of_what_was_sent_nothing_is_sent_again(folder):
