@@ -82,6 +82,27 @@ def test_a_header_written_at_the_end_and_an_index_appended_cost_the_first_block(
         finish(here, fd, "a.mp4", resent=MIB)
 
 
+def test_its_source_is_read_once_to_be_sent_and_once_to_be_compared(tmp_path):
+    with site(tmp_path, watch=WANTED) as here:
+        here.agent.start()
+        here.agent.state()
+        before = read_by(here.agent.pid)
+        fd = begin(here, "a.ts", content())
+        os.write(fd, content(2, 3 * MIB + 1))
+        wait_until_held(here, "a.ts", LENGTH)
+        finish(here, fd, "a.ts")
+        found = read_by(here.agent.pid) - before
+
+    length = LENGTH + 3 * MIB + 1
+    assert length <= found <= 2 * length + 2 * MIB, "and what SQLite reads, and a look at its facts"
+
+
+def read_by(pid: int) -> int:
+    """Return how many bytes a process has read, from files above all: what comes by sockets is not in it."""
+    [line] = [one for one in Path(f"/proc/{pid}/io").read_text().splitlines() if "rchar" in one]
+    return int(line.partition(":")[2])
+
+
 @pytest.mark.nightly
 def test_a_whole_file_that_is_shifted_at_the_end_goes_once_more_and_no_more(tmp_path):
     with site(tmp_path, watch=WANTED) as here:
