@@ -1,10 +1,13 @@
-"""docs/asyncapi.yaml: read by the parser of those who made the format, and the same as the agent does."""
+"""docs/asyncapi*.yaml: read by the parser of those who made the format, and the same as the programs do."""
 
 import json
 import os
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import jsonschema_rs
 import pytest
 import yaml
 
@@ -13,11 +16,20 @@ from edge_agent.report.broker.command_traffic import ACK_EXPIRY_S
 from edge_agent.report.broker.mqtt_client import MAX_PACKET_BYTES
 from edge_agent.report.payloads import Topics
 from edge_agent.report.timing import Timing
+from ingest_server.core.events import DEVICE, Event
+from ingest_server.fleet.intake import Intake
+from ingest_server.fleet.mqtt_messages import Messages
+from ingest_server.fleet.service import FleetService
+from ingest_server.storage.memory.fleet import MemoryFleet
+from tests.support.clock import VirtualClock
+from tests.support.mqtt_contract import strict
 from tests.support.requirements import missing, require
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "asyncapi.yaml"
 DOCUMENT = yaml.safe_load(PAGE.read_text(encoding="utf-8"))
+FLEET_PAGE = ROOT / "docs" / "asyncapi-fleet.yaml"
+FLEET = yaml.safe_load(FLEET_PAGE.read_text(encoding="utf-8"))
 
 PARSE = """
 import {Parser, fromFile} from '@asyncapi/parser';
@@ -66,9 +78,39 @@ def test_what_is_said_of_qos_retaining_and_expiry_is_what_the_agent_does():
     assert session["maximumPacketSize"] == MAX_PACKET_BYTES
 
 
+@pytest.fixture
+def said_of_the_fleet():
+    """Each message of the server's own, by its topic."""
+    fleet = FleetService(MemoryFleet(), VirtualClock(wall=datetime(2026, 11, 30, tzinfo=UTC)))
+    messages = Messages(fleet, Intake(fleet), "{prefix}")
+    data = {"detail": "silent for 3 h"}
+    told = [
+        Event(1, "e1", one, "2026-11-30T00:00:00Z", "drone-1", "drone-1", data) for one in DEVICE
+    ]
+    tiles = json.loads(fleet.view(None))["tiles"]
+    said = [messages.status("online"), messages.status("offline"), messages.summary(tiles, 0)]
+    return [*said, *map(messages.notice, told)]
+
+
+def test_each_message_of_the_server_is_as_the_page_has_it(said_of_the_fleet):
+    channels = {channel["address"]: name for name, channel in FLEET["channels"].items()}
+    how = {
+        one["channel"]["$ref"].rpartition("/")[2]: one["bindings"]["mqtt"]
+        for one in FLEET["operations"].values()
+    }
+
+    for said in said_of_the_fleet:
+        name = channels[said.topic]
+        schema = strict(FLEET["components"]["messages"][name]["payload"])
+        jsonschema_rs.Draft202012Validator(schema).validate(json.loads(said.payload))
+        assert how[name]["retain"] == said.is_retained
+    assert {said.topic for said in said_of_the_fleet} == set(channels)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_parser_of_asyncapi_finds_no_fault(tmp_path):
+    """One test, for what is installed for it."""
     npm, node = require("npm"), require("node")
     (tmp_path / "package.json").write_text('{"private": true, "type": "module"}')
     (tmp_path / "parse.js").write_text(PARSE)
@@ -86,17 +128,24 @@ def test_the_parser_of_asyncapi_finds_no_fault(tmp_path):
     if done.returncode:
         missing(f"@asyncapi/parser cannot be installed: {done.stderr[-400:]}")
 
+    answer = parsed(node, tmp_path, PAGE)
+    assert answer["errors"] == []
+    assert len(answer["addresses"]) == len(Topics.__slots__)
+    assert answer["payloads"] == [f"urn:edge-uploader:mqtt:v1:{name}" for name in contract.NAMES]
+    answer = parsed(node, tmp_path, FLEET_PAGE)
+    assert answer["errors"] == []
+    assert len(answer["addresses"]) == len(FLEET["channels"])
+
+
+def parsed(node: str, folder: Path, page: Path) -> dict[str, Any]:
     said = subprocess.run(
-        [node, "parse.js", PAGE],
-        cwd=tmp_path,
+        [node, "parse.js", page],
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
         env={**os.environ, "NO_COLOR": "1"},
     )
-
-    answer = json.loads(said.stdout)
-    assert answer["errors"] == []
-    assert len(answer["addresses"]) == len(Topics.__slots__)
-    assert answer["payloads"] == [f"urn:edge-uploader:mqtt:v1:{name}" for name in contract.NAMES]
+    answer: dict[str, Any] = json.loads(said.stdout)
+    return answer
