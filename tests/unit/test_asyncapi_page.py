@@ -137,7 +137,7 @@ def test_the_parser_of_asyncapi_finds_no_fault(tmp_path):
     assert len(answer["addresses"]) == len(FLEET["channels"])
 
 
-def parsed(node: str, folder: Path, page: Path) -> dict[str, Any]:
+def parsed(node: Path, folder: Path, page: Path) -> dict[str, Any]:
     said = subprocess.run(
         [node, "parse.js", page],
         cwd=folder,
