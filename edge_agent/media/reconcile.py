@@ -205,10 +205,10 @@ class Reconciler:
 
     def _follow(self, before: Recording, found: Found, now_s: float) -> bool:
         """Give *before* the path at which its file was *found*; returns and raises as `is_known`."""
-        if before.state is State.SENT and self._is_in_hand(before, found.identity):
-            raise StaleRecordingError(
-                before.id
-            )  # its receipt is on the way, and would come to nothing
+        if before.state is State.SENT and before.id in self._activity.held:
+            self.lost.found(before.seq)
+            # Its receipt is on the way, and would come to nothing.
+            raise StaleRecordingError(before.id)
         changes: dict[str, Any] = {
             "path": found.path,
             "folder": found.folder,

@@ -85,7 +85,14 @@ class SourceInHand:
         except SourceChangedError:
             raise
         except SourceError:
-            return is_gone(recording.path, recording.identity.device)
+            return not self._was_moved() and is_gone(recording.path, recording.identity.device)
+
+    def _was_moved(self) -> bool:
+        """Return whether what is in hand has a name yet: a look finds it there."""
+        try:
+            return self._source is not None and not self._source.is_unlinked
+        except SourceError:
+            return False
 
     def let_go(self) -> None:
         """Close what is in hand, if anything is, and was not deleted."""

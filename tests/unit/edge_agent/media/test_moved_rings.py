@@ -203,8 +203,7 @@ def test_what_is_renamed_while_its_receipt_is_on_the_way_gets_it_and_is_followed
     at_all()
     at_all()
     recording = acknowledged(folder, folder.named("seg_0.mp4"))
-    sending = Current(recording.id, "seg_0.mp4", 9, 9, in_flight=0, attempt=1, started_s=0.0)
-    folder.activity.sending(sending, rate_bytes_per_s=None)
+    folder.activity.hold({recording.id: False})
 
     path.rename(folder.media / "seg_1.mp4")
     folder.write("seg_0.mp4", b"the next one")
@@ -212,7 +211,7 @@ def test_what_is_renamed_while_its_receipt_is_on_the_way_gets_it_and_is_followed
     at_all()
     meanwhile = folder.store.get(recording.id)
     receipted(folder, recording)
-    folder.activity.sending(None, rate_bytes_per_s=None)
+    folder.activity.hold({})
     at_all()
     at_all()  # what has its name now waited, where it is listed first
 
@@ -220,6 +219,21 @@ def test_what_is_renamed_while_its_receipt_is_on_the_way_gets_it_and_is_followed
     assert meanwhile == recording
     assert (after.state, after.path) == (State.VERIFIED, os.fsencode(folder.media / "seg_1.mp4"))
     assert folder.named("seg_0.mp4").id != recording.id
+
+
+def test_what_is_renamed_while_its_receipt_does_not_come_is_followed(folder, looked):
+    at_all, _ = looked
+    path = folder.write("a.mp4", b"recording")
+    at_all()
+    at_all()
+    recording = acknowledged(folder, folder.named("a.mp4"))
+    sending = Current(recording.id, "a.mp4", 9, 9, in_flight=0, attempt=1, started_s=0.0)
+    folder.activity.sending(sending, rate_bytes_per_s=None)  # as long as the link is away
+
+    path.rename(folder.media / "b.mp4")
+    at_all()
+
+    assert folder.named("b.mp4").id == recording.id
 
 
 def test_of_what_was_sent_nothing_is_sent_again(folder):

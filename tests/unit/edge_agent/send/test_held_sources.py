@@ -191,6 +191,23 @@ def test_of_what_the_server_has_whole_the_receipt_is_fetched_while_the_card_is_o
     assert [one["source_gone"] for one in completed(lane)] == [False]
 
 
+@pytest.mark.parametrize("instead", ["b.mp4", None])
+def test_what_is_renamed_while_it_is_in_hand_is_not_gone_and_what_is_deleted_is(lane, instead):
+    recording = lane.record("a.mp4", CONTENT)
+    held = HeldSources(lane.store, Activity(), lambda: 2)
+    in_hand = SourceInHand(0, Source.open, held)
+    in_hand.take(recording)
+    if instead is None:
+        (lane.media / "a.mp4").unlink()
+    else:
+        (lane.media / "a.mp4").rename(lane.media / instead)
+
+    assert in_hand.is_gone(recording) is (instead is None)
+
+    in_hand.close()
+    held.close()
+
+
 def test_who_misses_a_file_knows_of_each_that_is_open_from_before_it_is(lane):
     recording = lane.record("a.mp4", CONTENT)
     held = []
