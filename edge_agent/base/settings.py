@@ -160,13 +160,13 @@ class WatchSettings(Table):
     def _no_recordings(
         cls, found: str | tuple[str, ...] | None, info: ValidationInfo
     ) -> str | tuple[str, ...] | None:
+        patterns = info.data.get("patterns", ())
         for marker in (found,) if isinstance(found, str) else found or ():
-            for pattern in info.data.get("patterns", ()):
-                if pattern.lower().endswith(marker.lower()):
-                    raise ValueError(
-                        f'is the end of all names that fit the pattern "{pattern}": each would be taken for a '
-                        "marker, and none would be sent"
-                    )
+            if patterns and all(one.lower().endswith(marker.lower()) for one in patterns):
+                raise ValueError(
+                    f'"{marker}" is the end of all names that fit the patterns: each would be taken for a '
+                    "marker, and none would be sent"
+                )
         return found
 
     @field_validator("patterns", "ignore", "while_recording", "append")

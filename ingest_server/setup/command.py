@@ -115,7 +115,7 @@ class _Plan:
         before = said_by(CONFIG)
         served = before.get("server", {})
         pair, ca_file = _own_pair(options, before.get("tls", {}))
-        if pair is not None:
+        if pair is not None and options.cert_file is not None:
             refuse_unseen(*pair, ca_file)
         listened = served.get("listen", "").rpartition(":")[2]
         port = int(listened) if listened.isdecimal() else _PORT

@@ -15,12 +15,15 @@ from typing import Any
 
 import boto3
 import botocore.session
+import structlog
 from botocore.config import Config
 from botocore.credentials import SharedCredentialProvider
 from botocore.exceptions import BotoCoreError
 
 from ingest_server.storage.s3.place import Place
 from ingest_server.storage.s3.store_errors import as_os_errors
+
+log = structlog.get_logger()
 
 CONNECT_S = 5.0
 READ_S = 30.0
@@ -66,10 +69,20 @@ def connect(place: Place, endpoint: str | None) -> Any:
 
 
 def _bound_unsent(client: Any) -> None:
-    """Let each new connection hold no more than `UNSENT_BYTES` that are not sent: botocore has no setting for it."""
-    pools = client._endpoint.http_session._manager.connection_pool_kw
-    option = (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-    pools["socket_options"] = [*(pools.get("socket_options") or ()), option]
+    """Let each new connection hold no more than `UNSENT_BYTES` that are not sent: botocore has no setting for it.
+
+    It only helps on a slow way to the store: with another botocore it may be left out.
+    """
+    try:
+        pools = client._endpoint.http_session._manager.connection_pool_kw
+        option = (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        pools["socket_options"] = [*(pools.get("socket_options") or ()), option]
+    except (AttributeError, TypeError) as error:
+        log.warning(
+            "s3.unsent_not_bounded",
+            error=f"{error}: on a way of less than some 100 kB/s to the store, requests may run out of time",
+            action="none on a faster way; else use the boto3 of constraints.txt, with which this was tried",
+        )
 
 
 def md5(data: bytes | bytearray) -> str:

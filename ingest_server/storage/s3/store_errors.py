@@ -95,6 +95,12 @@ _KINDS: Mapping[str, tuple[type[OSError], int, str]] = MappingProxyType(
             errno.EBUSY,
             "there is no such bucket: make it, or name another ([storage] blobs, or bucket of a [[route]])",
         ),
+        "InvalidObjectState": (
+            AwayError,
+            errno.EACCES,
+            "the object is in an archive of the store ({message}): restore it, and let no rule of the bucket move "
+            "what the server has not verified",
+        ),
         "PermanentRedirect": _ELSEWHERE,
         "AuthorizationHeaderMalformed": _ELSEWHERE,
         "IllegalLocationConstraintException": _ELSEWHERE,

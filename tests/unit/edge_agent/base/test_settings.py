@@ -364,8 +364,14 @@ def test_the_required_keys_are_those_without_a_default():
 
 
 @pytest.mark.parametrize("key", ['done_marker = ".mp4"', 'lock_markers = [".lock", ".MP4"]'])
-def test_a_marker_that_ends_the_names_of_recordings_is_refused(tmp_path, key):
-    [said] = problems(tmp_path, GOOD.replace('folder = "media"', f'folder = "media"\n{key}'))
+def test_a_marker_that_ends_the_names_of_all_recordings_is_refused(tmp_path, key):
+    of_all = f'folder = "media"\npatterns = ["*.mp4"]\n{key}'
+    of_some = f'folder = "media"\npatterns = ["*.mp4", "*.mov"]\n{key}'
 
-    name = key.partition(" ")[0]
-    assert f'[watch] {name} is the end of all names that fit the pattern "*.mp4"' in said
+    [said] = problems(tmp_path, GOOD.replace('folder = "media"', of_all))
+
+    assert f"[watch] {key.partition(' ')[0]}: " in said
+    assert "is the end of all names that fit the patterns" in said
+    file = tmp_path / "agent.toml"
+    file.write_text(GOOD.replace('folder = "media"', of_some))
+    assert load(file, {}, {}, looks_at_files=False).settings.watch
