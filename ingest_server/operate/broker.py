@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from edge_host.clock import SystemClock
-from ingest_server.assembly.settings import broker_settings
 from ingest_server.operate.commands import Commands, Parser, Parsers
 
 
@@ -25,6 +24,8 @@ class BrokerCommands(Commands):
         mqtt.set_defaults(command=self._unregister)
 
     def _unregister(self, options: argparse.Namespace) -> int:
+        from ingest_server.assembly.settings import broker_settings  # brings the server's own extra
+
         settings = broker_settings(self._config(options))
         if settings is None:
             self._complain(
