@@ -35,7 +35,10 @@ class BrokerCommands(Commands):
         try:
             from ingest_server.fleet.unregister import unregister
         except ModuleNotFoundError:
-            self._complain("what speaks to a broker (paho-mqtt) is not installed")
+            self._complain(
+                "paho-mqtt is not installed, so no broker can be asked. Run in the project's folder:"
+                " pip install '.[server,fleet]'"
+            )
             return 1
         complaint = unregister(settings, SystemClock().now_s)
         if complaint is not None:
