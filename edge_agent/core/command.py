@@ -19,6 +19,8 @@ from upload_protocol.fetch_query import FetchQuery
 
 MAX_BYTES = 4096
 """Of a command, and of a document of wanted settings."""
+_ANSWERED_BYTES = 64 * 1024
+"""A command that is too long, but no longer than this, is read for its id: its sender is told."""
 LONGEST_AHEAD_S = 3600.0
 """A command that would be good for longer is refused: it may lie in a queue of somebody's."""
 WITHOUT_CLOCK = frozenset({"pause", "resume", "report"})
@@ -209,9 +211,9 @@ def read_one(arg: Arg, name: str, value: Any) -> Any:
         raise UnfitError("malformed", f"{name} must be {arg.must_be}") from None
 
 
-def parse(raw: bytes) -> dict[str, Any] | None:
+def parse(raw: bytes, most_bytes: int = MAX_BYTES) -> dict[str, Any] | None:
     """Return the JSON object that *raw* is; None: it is none, or too long."""
-    if len(raw) > MAX_BYTES:
+    if len(raw) > most_bytes:
         return None
     try:
         found = json.loads(raw, object_pairs_hook=_members)
@@ -239,10 +241,11 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def read_command(raw: bytes) -> Command | Refusal:
     """Return the command that *raw* is, or why it is none."""
-    document = parse(raw)
+    document = parse(raw, _ANSWERED_BYTES)
+    is_long = len(raw) > MAX_BYTES
+    long = f"a command has at most {MAX_BYTES} bytes, this one {len(raw)}"
     if document is None:
-        long = f"a command has at most {MAX_BYTES} bytes, this one {len(raw)}"
-        message = long if len(raw) > MAX_BYTES else "a command is a JSON object"
+        message = long if is_long else "a command is a JSON object"
         return Refusal("rejected", "malformed", message)
     own_id = document.get("id")
     if not isinstance(own_id, str) or not is_id(own_id):
@@ -252,6 +255,8 @@ def read_command(raw: bytes) -> Command | Refusal:
         return Refusal("rejected", "malformed", message)
     cmd = document.get("cmd")
     try:
+        if is_long:
+            raise UnfitError("malformed", long)
         return _command(own_id, cmd, document)
     except UnfitError as error:
         said = cmd[:64] if isinstance(cmd, str) and cmd.isprintable() else None

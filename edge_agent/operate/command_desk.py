@@ -3,7 +3,8 @@
 The order of the checks is part of what is promised (docs/commands.md): a command that is retained, out of
 form, known, out of time, one too many or not allowed changes nothing, and its sender is told which it was.
 What passes is durable before it is executed, and its answer is durable before it is told: a command runs
-once, whichever way brings it first, and one that a power cut interrupts is executed at the next start.
+once, whichever way brings it first, and one that a power cut interrupts is executed at the next start,
+before any that came later: of two that contradict each other the later one holds.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ class CommandDesk:
             store, settings.settings, clock=clock, interval_s=interval_s, on_applied=on_orders
         )
         self._lock = threading.Lock()
-        self._executing: set[str] = set()
+        self._turn = threading.Lock()
+        """Held while what takes no long is executed: one at a time, in the order in which it was taken."""
+        self._beginning: set[str] = set()
         self._allowances: dict[Via, Allowance] = {}
         self._log_lines = Allowance(_MOST_A_MINUTE, _A_MINUTE_S)
         self.on_change: Callable[[], None] = lambda: None
@@ -122,7 +125,7 @@ class CommandDesk:
         if refusal is not None:
             self._refuse(refusal, via)
             return False
-        self._executing.add(command.id)
+        self._beginning.add(command.id)
         log.info("command.taken", id=command.id, cmd=command.cmd, via=via)
         return True
 
@@ -144,12 +147,20 @@ class CommandDesk:
                 self._answer(command, Outcome("it is under way", status="accepted"))
                 self._wake()
             else:
-                self._answer(command, carry_out(self._handlers, command))
+                self._do_what_is_short()
         except StoreError as error:
             # It is written down, so that `step` executes it, again perhaps, and answers then.
             log.warning("command.failed", id=command.id, error=str(error), wait_s=_CALM_S)
         finally:
-            self._executing.discard(command.id)
+            self._beginning.discard(command.id)
+
+    def _do_what_is_short(self) -> None:
+        """Execute what is written down and keeps nobody waiting, oldest first."""
+        with self._turn:
+            for one in self._store.commands.unfinished():
+                handler = self._handlers.get(one.command.cmd)
+                if handler is None or not handler.is_long():
+                    self._answer(one.command, self._outcome(one), one.ack)
 
     def _answer(
         self, command: Command, outcome: Outcome, before: Mapping[str, Any] | None = None
@@ -204,9 +215,10 @@ class CommandDesk:
 
     def _go_on(self) -> float:
         """Go on with what has no final answer: what takes long, and what a power cut interrupted."""
+        self._do_what_is_short()
         wait_s = _CALM_S
         for one in self._store.commands.unfinished():
-            if one.command.id in self._executing:
+            if one.command.id in self._beginning:
                 continue
             outcome = self._outcome(one)
             self._answer(one.command, outcome, one.ack)

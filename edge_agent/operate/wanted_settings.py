@@ -53,8 +53,8 @@ class WantedSettings:
         self._on_applied = on_applied
         self._lock = threading.Lock()
         self._allowance = Allowance(_MOST, _PER_S)
-        self._held: bytes | None = None
-        """Came while it could not be written; the next look takes it."""
+        self._held: tuple[int, bytes] | None = None
+        """The newest that came while none could be written, with its version; the next look takes it."""
         self._last: dict[str, Any] | None = None
 
     def desire(self, raw: bytes) -> bool:
@@ -72,7 +72,7 @@ class WantedSettings:
             try:
                 return self._settle(document, raw)
             except StoreError as error:
-                self._held = raw
+                self._hold(document["version"], raw)
                 log.warning("settings.unwritten", error=str(error), action="tried again soon")
                 return False
 
@@ -80,7 +80,12 @@ class WantedSettings:
         """Take what could not be taken when it came; return whether `reported` has changed by it."""
         with self._lock:
             held, self._held = self._held, None
-        return held is not None and self.desire(held)
+        return held is not None and self.desire(held[1])
+
+    def _hold(self, version: int, raw: bytes) -> None:
+        """Keep *raw* for the next look, unless a newer one is kept: two ways bring them in any order."""
+        if self._held is None or version > self._held[0]:
+            self._held = version, raw
 
     def reported(self) -> dict[str, Any] | None:
         """Return the document of what holds; None: nobody ever wanted anything."""
@@ -109,7 +114,7 @@ class WantedSettings:
         if document["version"] <= noted["version"]:
             return False
         if not self._allowance.take(self._clock.now_s()):
-            self._held = raw
+            self._hold(document["version"], raw)
             return False
         good, errors = self._read(document.get("settings"))
         errors |= {name: "it belongs into settings" for name in SETTINGS if name in document}

@@ -171,6 +171,16 @@ def test_of_a_flood_of_versions_the_newest_holds_when_the_flood_is_over(site):
     assert site.desk.reported()["settings"]["limit_bytes_per_s"] == 100
 
 
+def test_of_versions_that_come_out_of_order_in_a_flood_the_newest_holds(site):
+    for version in (*range(1, 11), 20, 19):
+        want(site, version, limit_bytes_per_s=version)
+
+    site.clock.pass_s(60)
+    site.desk.step(site.clock.now_s())
+
+    assert site.desk.reported()["settings"]["limit_bytes_per_s"] == 20
+
+
 def test_what_a_full_disk_did_not_take_is_taken_later_whole(site):
     with site.store._database.reading() as run:
         run.execute("PRAGMA max_page_count=1")
