@@ -81,13 +81,14 @@ class FetchHandler:
             for one in between:
                 if query.fits(one.folder, one.name):
                     count += 1
-                    yield (one.mtime_ns, one.seq, one.id)
+                    # What is there already takes the place of nothing that is not.
+                    yield (one.state not in ARRIVED, one.mtime_ns, one.seq, one.id)
 
-        newest = heapq.nlargest(limit, fitting())
-        if not newest:
+        chosen = heapq.nlargest(limit, fitting())
+        if not chosen:
             message = "this device has no recording that fits: its name and the time when it was written count"
             raise CommandFailedError("unknown_file", message)
-        return {"ids": [one[2] for one in newest], "count": count, "is_first": False}
+        return {"ids": [one[-1] for one in chosen], "count": count, "is_first": False}
 
     def _put_first(self, ids: Sequence[str], *, is_metered: bool) -> None:
         standing = self._store.holdings.standing(ids)
@@ -116,7 +117,10 @@ class FetchHandler:
         }
         message = f"{len(there)} of {len(ids)} have arrived"
         if len(ids) < chosen["count"]:
-            message += f" (the newest of {chosen['count']} that fit)"
+            message += (
+                f" (the newest of {chosen['count']} that fit, what was not there first;"
+                " the same again takes the next)"
+            )
         if waiting:
             return Outcome(
                 message + self._why(waiting), result, status="accepted", again_s=_LOOK_AGAIN_S
