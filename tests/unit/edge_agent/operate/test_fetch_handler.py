@@ -182,7 +182,7 @@ def test_the_newest_are_taken_where_more_fit_than_are_wanted(site):
 def test_the_same_fetch_again_takes_the_next_until_all_of_them_are_there(site):
     for hour in range(5):
         site.record(f"{hour}.mp4", hour)
-    wanted = []
+    wanted, answer = [], None
 
     for _ in range(3):
         done = len(site.arrived)
