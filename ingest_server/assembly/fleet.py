@@ -93,7 +93,8 @@ class Fleet:
             self.broker = speak(broker, self.service, messages, lead)
             self.targets = [BrokerNotices(broker.url, self.broker, messages)]
         notices = Notices(self.service, lambda *told: _tell(state, *told))
-        told = Told(self.service, state.outbox.of_events, state.outbox.disabled)
+        outbox = state.outbox
+        told = Told(self.service, outbox.of_events, outbox.disabled, outbox.given_up)
         often: tuple[Callable[[], None], ...] = (
             lambda: compare_one(self.service, state.completed),
         )

@@ -17,6 +17,10 @@ from typing import Any
 
 MOST_GONE = 1000
 """Devices that were forgotten and are still told as gone; a viewer older than that begins anew."""
+NO_NOTICES: Mapping[str, Any] = {
+    "devices": 0, "undelivered": [], "nobody": 0, "waiting": 0, "unknown": 0, "given_up": []
+}  # fmt: skip
+"""Until they were read."""
 MOST_STUCK = 50
 """Told in one answer: the page links to the list for the rest."""
 
@@ -57,7 +61,7 @@ class Board:
         """Those that changed last are last."""
         self._gone: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._gone_before = 0
-        self._notices: Mapping[str, Any] = {"devices": 0, "undelivered": []}
+        self._notices: Mapping[str, Any] = NO_NOTICES
 
     @property
     def cursor(self) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from ingest_server.fleet.service import FleetService
 from ingest_server.fleet.values import inner, text, whole
-from ingest_server.storage.interface import Delivery
+from ingest_server.storage.interface import Delivery, GivenUp, HandedOn
 
 READ_S = 5.0
 SETTLING_S = 60.0
@@ -26,8 +26,25 @@ MOST_UNDELIVERED = 5
 WAITING, TOLD, FAILING, GIVEN_UP, DISABLED = "waiting", "told", "failing", "given_up", "disabled"
 _UNHEARD = frozenset({FAILING, GIVEN_UP, DISABLED})
 
-Deliveries = Callable[[Sequence[str]], Mapping[str, Sequence[Delivery]]]
+Deliveries = Callable[[Sequence[str]], Mapping[str, HandedOn]]
 """Given ids of events: those that are kept, and whom each is for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How far one notice has come."""
+
+    to: list[dict[str, Any]] | None
+    """None: that is kept no more."""
+    is_handed_on: bool = True
+    """False: some target has not looked at it yet, and may be one whom it is for."""
+
+    @property
+    def is_settled(self) -> bool:
+        return self.is_handed_on and all(one["state"] == TOLD for one in self.to or ())
+
+
+_UNKNOWN = _Way(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +87,13 @@ class Told:
         fleet: FleetService,
         deliveries: Deliveries,
         disabled: Callable[[], Mapping[str, str]],
+        given_up: Callable[[], Sequence[GivenUp]],
     ) -> None:
         self._fleet = fleet
         self._deliveries = deliveries
         self._disabled = disabled
-        self._settled: dict[str, list[dict[str, Any]]] = {}
+        self._given_up = given_up
+        self._settled: dict[str, _Way] = {}
         self._seen_s: dict[str, float] = {}
         """When each event was read first."""
         self._all_read_s = float("-inf")
@@ -93,16 +112,26 @@ class Told:
         came = self._came([one.event for _, _, one in standing if one.event is not None])
         found: dict[str, list[dict[str, Any]]] = {}
         for kind, device, one in standing:
+            way = _UNKNOWN if one.event is None else came.get(one.event, _UNKNOWN)
             told = {
                 "kind": kind,
                 "since": one.at,
                 "detail": one.detail,
-                "to": None if one.event is None else came.get(one.event),
+                "to": way.to,
+                "handed_on": way.is_handed_on,
             }
             found.setdefault(device, []).append(told)
-        self._fleet.show_told(found, _in_all(found))
+        self._fleet.show_told(found, {**_in_all(found), "given_up": self._dead_letters()})
 
-    def _came(self, events: Sequence[str]) -> Mapping[str, list[dict[str, Any]]]:
+    def _dead_letters(self) -> list[dict[str, Any]]:
+        """Return who is told no more of what it has not got, whether it still holds or is over."""
+        worst = sorted(self._given_up(), key=lambda one: (-one.count, one.target))
+        return [
+            {"to": name_of(one.target), "count": one.count, "error": one.error}
+            for one in worst[:MOST_UNDELIVERED]
+        ]
+
+    def _came(self, events: Sequence[str]) -> Mapping[str, _Way]:
         now_s = self._fleet.clock.now_s()
         if now_s - self._all_read_s >= SELDOM_S:
             self._settled, self._all_read_s = {}, now_s
@@ -111,19 +140,18 @@ class Told:
         asked = [event for event in events if event not in known]
         if asked:
             disabled = self._disabled()
-            for event, ways in self._deliveries(asked).items():
-                known[event] = [_way(one, disabled) for one in ways]
+            for event, one in self._deliveries(asked).items():
+                to = [_to(delivery, disabled) for delivery in one.deliveries]
+                known[event] = _Way(to, one.is_complete)
         self._settled = {
-            event: ways
-            for event, ways in known.items()
-            if now_s - self._seen_s[event] > SETTLING_S
-            and ways  # none: whom it is for may not have taken it in yet
-            and all(one["state"] == TOLD for one in ways)
+            event: way
+            for event, way in known.items()
+            if now_s - self._seen_s[event] > SETTLING_S and way.is_settled
         }
         return known
 
 
-def _way(one: Delivery, disabled: Mapping[str, str]) -> dict[str, Any]:
+def _to(one: Delivery, disabled: Mapping[str, str]) -> dict[str, Any]:
     if one.state == "done":
         state = TOLD
     elif one.state == "dead":
@@ -146,15 +174,20 @@ def name_of(target: str) -> str:
 
 def _in_all(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     """Return what holds of all of them: of how many devices something has not come to all whom it is for, and why."""
-    of_each = [[one["to"] for one in notices] for notices in found.values()]
+
+    def devices(is_meant: Callable[[Mapping[str, Any]], bool]) -> int:
+        return sum(any(map(is_meant, notices)) for notices in found.values())
+
     return {
         "devices": len(found),
         "undelivered": _undelivered(found),
-        "nobody": sum([] in each for each in of_each),
-        "waiting": sum(
-            any(way["state"] == WAITING for ways in each for way in ways or ()) for each in of_each
+        "nobody": devices(lambda one: one["to"] == [] and one["handed_on"]),
+        "waiting": devices(
+            lambda one: (
+                not one["handed_on"] or any(way["state"] == WAITING for way in one["to"] or ())
+            )
         ),
-        "unknown": sum(None in each for each in of_each),
+        "unknown": devices(lambda one: one["to"] is None),
     }
 
 

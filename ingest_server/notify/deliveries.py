@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
@@ -21,7 +21,7 @@ from ingest_server.core.choosing import Groups, Wanted
 from ingest_server.core.errors import Refused
 from ingest_server.core.events import Event
 from ingest_server.core.uptime import Uptime
-from ingest_server.notify.retries import TRIES_AWAY, wait_s
+from ingest_server.notify.retries import TRIES_AWAY, wait_s, waits_s
 from ingest_server.storage.interface import NOT_REACHED, Delivery, Outbox, Wants
 
 AT_ONCE = 500
@@ -42,7 +42,7 @@ class Outcome(Enum):
     DONE = "done"
     FAILED = "failed"
     UNREACHED = "unreached"
-    """As failed, and says nothing of this event: nobody was there to be told."""
+    """Nobody is there to be told anything: all that is due has failed by that."""
     AWAY = "away"
     """As unreached, of a target that says when it is back: it is not given up for that."""
     GONE = "gone"
@@ -109,6 +109,8 @@ class DeliveryWorker:
         self._is_back = threading.Event()
         self._may_have_missed = True
         """Whether something may wait for no other reason than that the target was away."""
+        self._is_away = False
+        """Whether the target was not there the last time, and that is said."""
 
     def step(self, is_stopping: Callable[[], bool] = lambda: False) -> float:
         """Tell some events; returns the seconds until there may be something to do."""
@@ -159,6 +161,11 @@ class DeliveryWorker:
         done: list[Delivery] = []
         for delivery in due:
             told = self.target.tell(delivery.event)
+            if told.outcome in {Outcome.UNREACHED, Outcome.AWAY}:
+                self._done(done)
+                self._put_off(told)
+                return
+            self._is_there()
             if told.outcome is not Outcome.DONE:
                 self._done(done)
                 self._settle(delivery, told)
@@ -190,12 +197,7 @@ class DeliveryWorker:
             self._observer.webhook_delivered("dead")
             log.error("target.disabled", target=self.target.name, error=told.error)
             return
-        error = told.error
-        if told.outcome in {Outcome.UNREACHED, Outcome.AWAY}:
-            error, self._may_have_missed = NOT_REACHED + error, True
-        if told.outcome is Outcome.AWAY:
-            delivery = replace(delivery, tries=min(delivery.tries, TRIES_AWAY - 1))
-        tries = delivery.tries + 1
+        error, tries = told.error, delivery.tries + 1
         pause_s = wait_s(tries, jitter=self._draw(), retry_after_s=told.retry_after_s)
         if pause_s is None:
             self._outbox.give_up(delivery, error)
@@ -207,6 +209,31 @@ class DeliveryWorker:
         self._observer.webhook_delivered("retry")
         log.warning("event.undelivered", event_id=event.id, target=self.target.name,
                     failures=tries, wait_s=round(pause_s, 1), error=error)  # fmt: skip
+
+    def _put_off(self, told: Told) -> None:
+        """Try all that is due later: that nobody is there is found out once, and not for each."""
+        self._may_have_missed = True
+        name, error = self.target.name, NOT_REACHED + told.error
+        gives_up = told.outcome is Outcome.UNREACHED
+        waits = waits_s(self._draw())[: None if gives_up else TRIES_AWAY]
+        waiting, dead = self._outbox.put_off(
+            name, self._uptime.now_s(), waits, error, gives_up=gives_up
+        )
+        if waiting:
+            self._observer.webhook_delivered("retry")
+        for _ in range(dead):
+            self._observer.webhook_delivered("dead")
+        if dead:
+            log.error("events.given_up", target=name, count=dead, error=error)
+        if not self._is_away:  # once, however often it is tried
+            self._is_away = True
+            log.warning("target.not_reached", target=name, waiting=waiting,
+                        error=f"{told.error}: what it is to be told is kept, and told once it is there")  # fmt: skip
+
+    def _is_there(self) -> None:
+        if self._is_away:
+            self._is_away = False
+            log.info("target.reached", target=self.target.name)
 
 
 class Deliveries:

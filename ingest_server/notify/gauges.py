@@ -106,6 +106,9 @@ class Gauges(Collector):
             "Since the oldest of them came about; 0: there is none.",
             self._age_s(backlog.oldest),
         )
+        yield GaugeMetricFamily(
+            "ingest_webhook_given_up", "Deliveries that were given up.", backlog.given_up
+        )
 
     def _sizes(self) -> Iterator[Metric]:
         sizes = self._sources.sizes()

@@ -6,13 +6,23 @@ WAITS_S = (5.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0)
 """After the first try, the second, ...: a consumer may be down for a day before it is given up."""
 
 TRIES_AWAY = 5
-"""That count of who is away: then it is looked each 2 h, and there is a day left for what is refused later."""
+"""That count of who says when it is back: else it is looked each 2 h, and there is a day left for what is refused
+later."""
 
 JITTER = 0.2
 """Part of a wait by which it varies: many events of one outage do not come back as one burst."""
 
 MAX_RETRY_AFTER_S = WAITS_S[-1]
 """Longest wait that a target can ask for."""
+
+
+def waits_s(jitter: float) -> tuple[float, ...]:
+    """Return the seconds to wait after the first failed try, the second, ...; then no more.
+
+    Args:
+        jitter: a draw from ``[0, 1)``.
+    """
+    return tuple(one * (1 + JITTER * (2 * jitter - 1)) for one in WAITS_S)
 
 
 def wait_s(tries: int, *, jitter: float, retry_after_s: float | None = None) -> float | None:
@@ -27,4 +37,4 @@ def wait_s(tries: int, *, jitter: float, retry_after_s: float | None = None) -> 
     if tries > len(WAITS_S):
         return None
     asked_s = min(retry_after_s or 0.0, MAX_RETRY_AFTER_S)
-    return max(asked_s, WAITS_S[tries - 1] * (1 + JITTER * (2 * jitter - 1)))
+    return max(asked_s, waits_s(jitter)[tries - 1])

@@ -130,12 +130,15 @@ def _view() -> Schema:
         devices=_list(_object(("device", "presence"), device=_TEXT, presence=_presence())),
         gone=_list(_TEXT),
         notices=_object(
-            ("devices", "undelivered", "nobody", "waiting", "unknown"),
+            ("devices", "undelivered", "nobody", "waiting", "unknown", "given_up"),
             devices=_WHOLE,
             undelivered=_list(_OBJECT),
             nobody=_WHOLE,
             waiting=_WHOLE,
             unknown=_WHOLE,
+            given_up=_list(
+                _object(("to", "count", "error"), to=_TEXT, count=_WHOLE, error=_or_null(_TEXT))
+            ),
         ),
         stuck=_list(_object(("device", "why", "since", "do"), why=_TEXT, since=_MOMENT, do=_TEXT)),
         stuck_in_all=_WHOLE,

@@ -13,6 +13,7 @@ from ingest_server.config import ServerConfig
 from ingest_server.core.errors import WHAT_AWAY_MEANS, Refused, ServerError
 from ingest_server.core.routes import place_of
 from ingest_server.operate.commands import Commands, Parser, Parsers
+from ingest_server.operate.given_up import given_up_sentences
 
 Line = tuple[str, str, str]
 """OK, WARN or FAIL; what was tried; what was found."""
@@ -66,6 +67,8 @@ class CheckCommand(Commands):
                 yield "OK", "database", f"{where} takes writes"
                 for sentence in left_places(config, state):
                     yield "WARN", "route", sentence
+                for sentence in given_up_sentences(state):
+                    yield "WARN", "webhook", sentence
         except (ServerError, Refused) as error:
             yield "FAIL", "database", str(error)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import closing
 from typing import Any
 
 from ingest_server.operate.commands import Commands, Parser, Parsers, wait_for_news
+from ingest_server.operate.given_up import say_given_up
 from ingest_server.operate.text import shown
 
 _NO_EVENT = (
@@ -37,6 +39,8 @@ class EventsCommand(Commands):
             self._complain("no device has reported here yet: see docs/fleet.md")
             return 1
         try:
+            with closing(self._data.state(options)) as state:
+                say_given_up(state)
             limit, after = max(1, min(options.limit, 100_000)), None
             while True:
                 found = fleet.events(options.device, after=after, limit=limit)

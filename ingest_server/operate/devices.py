@@ -14,6 +14,7 @@ from typing import Any
 from edge_host.clock import SystemClock
 from ingest_server.fleet.standing import Reported, reported
 from ingest_server.operate.commands import Commands, Parser, Parsers
+from ingest_server.operate.given_up import say_given_up
 from ingest_server.operate.text import age, print_table, shown, size
 from ingest_server.storage.interface import DeviceSummary
 
@@ -37,6 +38,7 @@ class DevicesCommand(Commands):
     def _devices(self, options: argparse.Namespace) -> int:
         with closing(self._data.state(options)) as state:
             found = state.devices()
+            say_given_up(state)
         now = SystemClock().now_utc()
         known = self._reported(options, now)
         named = {one.device: one for one in found}

@@ -46,7 +46,7 @@ function noticeItem(one) {
       setTime(since, now.since, 'age')
       ways.show(waysOf(now.to))
       list.hidden = !now.to?.length
-      setText(nobody, nobodySentence(now.to))
+      setText(nobody, nobodySentence(now))
       nobody.hidden = Boolean(now.to?.length)
     },
   }
@@ -55,8 +55,9 @@ function noticeItem(one) {
 /** Return each way with a key of its own: two webhooks of one host have one name. */
 export const waysOf = (to) => (to ?? []).map((way, at) => ({ ...way, key: `${at} ${way.to}` }))
 
-function nobodySentence(to) {
+export function nobodySentence({ to, handed_on: isHandedOn = true }) {
   if (!to) return 'Whom it was told, and whether it came, is kept no more.'
+  if (!isHandedOn) return 'It is on its way.'
   return to.length ? '' : 'Nobody takes it: set up a [[webhook]] in server.toml, or [fleet] mqtt_url.'
 }
 

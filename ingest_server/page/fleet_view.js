@@ -112,15 +112,16 @@ class Glance {
 
   /** What people were told, and who has not got it. */
   showTold(notices) {
-    const { devices, undelivered } = notices
-    this.told.hidden = !devices
-    if (!devices) return
-    attribute(this.told, 'data-tone', undelivered.length ? 'bad' : null)
-    const link = h('a', { href: '#/?show=told' }, `People were told of ${counted(devices, 'device')}`)
-    const missed = undelivered.map(({ to, error }) => [' ', named(to), ` has not got all of it${error ? `: ${error}` : ''}.`])
+    const { devices, undelivered, given_up: givenUp } = notices
+    this.told.hidden = !devices && !givenUp.length
     const text = JSON.stringify(notices)
-    if (this.toldText !== text) this.told.replaceChildren(link, cameTo(notices), ...missed.flat())
+    if (this.toldText === text) return
     this.toldText = text
+    attribute(this.told, 'data-tone', undelivered.length || givenUp.length ? 'bad' : null)
+    const told = devices ? [h('a', { href: '#/?show=told' }, `People were told of ${counted(devices, 'device')}`), cameTo(notices)] : []
+    const others = undelivered.filter((way) => !givenUp.some((one) => one.to === way.to))
+    const missed = others.map(({ to, error }) => [' ', named(to), ` has not got all of it${error ? `: ${error}` : ''}.`])
+    this.told.replaceChildren(...told, ...missed.flat(), ...givenUp.flatMap((one) => [' ', named(one.to), givenUpSentence(one)]))
   }
 
   show(fleet) {
@@ -138,6 +139,12 @@ class Glance {
     attribute(this.more, 'aria-expanded', String(this.isLong))
     setText(this.more, this.isLong ? 'Show fewer' : `Show ${count(hidden)} more`)
   }
+}
+
+/** Return what is said of who is told no more of what it has not got, after its name. */
+export function givenUpSentence({ count, error }) {
+  const why = error ? `: ${error}` : ''
+  return ` has not got ${counted(count, 'event')}, given up${why}. Mend that target, then run "ingest-server webhook replay dead".`
 }
 
 /** Return how the sentence on what people were told ends: whether it has come to all whom it is for. */

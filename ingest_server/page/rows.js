@@ -24,7 +24,7 @@ export function oldestSince(row) {
   return typeof row.oldest_age_s === 'number' && !Number.isNaN(told) ? told - row.oldest_age_s * 1000 : null
 }
 
-const NO_NOTICES = { devices: 0, undelivered: [], nobody: 0, waiting: 0, unknown: 0 }
+const NO_NOTICES = { devices: 0, undelivered: [], nobody: 0, waiting: 0, unknown: 0, given_up: [] }
 
 export class Fleet {
   constructor() {

@@ -7,6 +7,8 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.support.page_notices import notices
+
 Json = dict[str, Any]
 
 NOW = datetime(2026, 11, 29, 14, 3, 11, tzinfo=UTC)
@@ -186,41 +188,6 @@ def stuck(found: list[Json]) -> list[Json]:
     ]
 
 
-def notices(one: Json) -> list[Json]:
-    """Return what people were told of the device of a row, and to whom it has come."""
-    ways = [
-        {"to": "hooks.example.org", "state": "told", "tries": 1, "error": None},
-        {"to": "hooks.example.org", "state": "waiting", "tries": 0, "error": None},
-        {"to": "pager.example.org", "state": "failing", "tries": 3, "error": "it answered 500"},
-        {
-            "to": "the broker mqtt.example.org",
-            "state": "given_up",
-            "tries": 8,
-            "error": "no answer",
-        },
-    ]
-    detail = {"silent": "it has not reported for 3 days", "failing": "3 recordings failed"}
-    told = {"failing": ways, "silent": []}
-    return [
-        {"kind": kind, "since": at(7200), "detail": detail[kind], "to": told[kind]}
-        for kind in one["notices"]
-    ]
-
-
-def all_notices(found: list[Json]) -> Json:
-    """Return what the list of devices says of that."""
-    told = [one for one in found if one["notices"]]
-    missed = {"to": "pager.example.org", "state": "failing", "error": "it answered 500"}
-    count = sum("failing" in one["notices"] for one in told)
-    return {
-        "devices": len(told),
-        "undelivered": [{**missed, "count": count}] if count else [],
-        "nobody": sum("silent" in one["notices"] for one in told),
-        "waiting": 0,
-        "unknown": 0,
-    }
-
-
 def tiles(found: list[Json]) -> Json:
     ages = [
         one["oldest_age_s"] + (NOW - datetime.fromisoformat(one["last_seen"])).total_seconds()
@@ -281,7 +248,7 @@ def device(one: Json) -> Json:
         },
         "events": _events(),
         "stuck": None,
-        "notices": notices(one),
+        "notices": notices(one, at(7200)),
         "notify": {"silent_hours": 24, "pending_hours": 0, "tell_failed": True},
         "settings": [] if is_silent else ["paused", "limit_bytes_per_s", "telemetry_interval_s"],
         "can": [] if is_silent else [*can, "fetch", "report"],

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import ingest_server
 from tests.support import page_fleet
+from tests.support.page_notices import all_notices
 
 PAGE = Path(ingest_server.__file__).parent / "page"
 POLICY = (
@@ -76,7 +77,7 @@ class PageSite:
                 "tiles": page_fleet.tiles(found),
                 "devices": new,
                 "gone": [],
-                "notices": page_fleet.all_notices(found),
+                "notices": all_notices(found),
                 "stuck": page_fleet.stuck(found),
             }
 

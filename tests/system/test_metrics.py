@@ -171,7 +171,7 @@ def test_gauges_say_what_their_sources_say(metrics):
             census=lambda: Census({"open": 3, "verifying": 1}, "2026-11-21T10:00:00Z", 77),
             free_bytes=lambda: 1000,
             commits=lambda: (5, 9),
-            webhooks=lambda: Queue(4, "2026-11-21T11:59:00Z"),
+            webhooks=lambda: Queue(4, "2026-11-21T11:59:00Z", 2),
         )
     )
 
@@ -185,6 +185,7 @@ def test_gauges_say_what_their_sources_say(metrics):
     assert found.value("ingest_state_jobs_total") == 9
     assert found.value("ingest_webhook_queue_length") == 4
     assert found.value("ingest_webhook_oldest_age_seconds") == 60
+    assert found.value("ingest_webhook_given_up") == 2
 
 
 def test_a_source_that_fails_leaves_a_gap_and_not_a_lie(metrics):

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from ingest_server.cli import main
 from ingest_server.fleet import worker
-from ingest_server.notify import deliveries
+from ingest_server.notify import deliveries, retries
 from tests.support.consumer import consumer
 from tests.support.fleet import report, state
 from tests.support.mosquitto import Mosquitto, Seen, listening
@@ -15,7 +16,14 @@ from tests.support.secured import Secured, secured
 
 pytestmark = pytest.mark.timeout(90)
 
-NOTHING = {"devices": 1, "undelivered": [], "nobody": 0, "waiting": 0, "unknown": 0}
+NOTHING: dict[str, Any] = {
+    "devices": 1,
+    "undelivered": [],
+    "nobody": 0,
+    "waiting": 0,
+    "unknown": 0,
+    "given_up": [],
+}
 """Has not come to all."""
 FAILED = state(queue={"files": 0, "bytes": 0, "oldest_age_s": None, "failed": 2})
 
@@ -96,13 +104,65 @@ def test_a_notice_that_nobody_takes_is_said_to_go_to_nobody(tmp_path):
         fail(site)
         wait_for(lambda: seen(site)[2]["notices"], "it stands")
 
-        assert [one["to"] for one in seen(site)[2]["notices"]] == [[]]
+        assert [(one["to"], one["handed_on"]) for one in seen(site)[2]["notices"]] == [([], True)]
         assert seen(site)[0] == {**NOTHING, "nobody": 1}
 
         healthy = report(2, run_id="run-2")
         assert site.device().post("/v1/report", json=healthy).status_code == 200
         wait_for(lambda: seen(site)[0] == {**NOTHING, "devices": 0}, "it is over")
         assert seen(site)[1]["notices"] == []
+
+
+def test_a_notice_that_no_target_has_looked_at_yet_is_not_said_to_go_to_nobody(
+    tmp_path, secret, monkeypatch
+):
+    monkeypatch.setattr(deliveries, "IDLE_S", 600.0)
+    with (
+        consumer() as good,
+        secured(
+            tmp_path / "site", more=webhook(f"http://127.0.0.1:{good.server_port}/", secret)
+        ) as site,
+    ):
+        fail(site)
+        wait_for(lambda: seen(site)[2]["notices"], "it stands")
+
+        assert [(one["to"], one["handed_on"]) for one in seen(site)[2]["notices"]] == [([], False)]
+        assert seen(site)[0] == {**NOTHING, "waiting": 1}
+
+
+def test_a_notice_that_was_given_up_is_seen_where_people_look_until_it_is_told_again(
+    tmp_path, secret, monkeypatch, capsys
+):
+    """Also once it is over: nobody has heard of it."""
+    monkeypatch.setattr(retries, "WAITS_S", (0.01,))
+    with consumer() as bad:
+        bad.status = 500
+        url = f"http://127.0.0.1:{bad.server_port}/"
+        with secured(tmp_path / "site", more=webhook(url, secret)) as site:
+            name = f"127.0.0.1:{bad.server_port}"
+            dead = [{"to": name, "count": 1, "error": "it answered 500"}]
+            fail(site)
+            wait_for(lambda: seen(site)[0]["given_up"] == dead, "it is given up")
+            healthy = report(2, run_id="run-2")
+            assert site.device().post("/v1/report", json=healthy).status_code == 200
+            over = {**NOTHING, "devices": 0, "given_up": dead}
+            wait_for(lambda: seen(site)[0] == over, "it is over, and was told to nobody")
+
+            def said(*command: str) -> str:
+                assert main([*command, "--config", str(tmp_path / "site" / "server.toml")]) == 0
+                shown = capsys.readouterr()
+                return shown.out + shown.err
+
+            todo = (
+                f"{url} has not got 1 event, given up: it answered 500. Mend that target, then run: "
+                "ingest-server webhook replay dead"
+            )
+            for command in ("devices", "events", "check"):
+                assert todo in said(command)
+            bad.status = 204
+            said("webhook", "replay", "dead")
+            wait_for(lambda: seen(site)[0] == {**NOTHING, "devices": 0}, "it has come")
+            assert "has not got" not in said("devices")
 
 
 @pytest.mark.slow

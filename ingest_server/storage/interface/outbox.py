@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
-from ingest_server.storage.interface.rows import Delivery, Queue
+from ingest_server.storage.interface.rows import Delivery, GivenUp, HandedOn, Queue
 
 NOT_REACHED = "not reached: "
 """How the error of a try begins that never came to the target: it says nothing of the event."""
@@ -65,6 +65,22 @@ class Outbox(Protocol):
         """Try again at uptime *next_try_s*."""
         ...
 
+    def put_off(
+        self, target: str, now_s: float, waits_s: Sequence[float], error: str, *, gives_up: bool
+    ) -> tuple[int, int]:
+        """Try again later all that is due by uptime *now_s*: *target* is not there, for any of it.
+
+        Args:
+            waits_s: after the first try, the second, ...
+            error: begins with `NOT_REACHED`.
+            gives_up: what has had all these tries becomes a dead letter; else it waits the last of them again,
+                and no more tries are counted.
+
+        Returns:
+            How many wait now, and how many were given up.
+        """
+        ...
+
     def reached(self, target: str) -> None:
         """Let be tried at once what waits only since *target* was not reached; that try is forgotten.
 
@@ -111,8 +127,12 @@ class Outbox(Protocol):
         """Return the newest deliveries, oldest of them first."""
         ...
 
-    def of_events(self, ids: Sequence[str]) -> dict[str, list[Delivery]]:
+    def of_events(self, ids: Sequence[str]) -> dict[str, HandedOn]:
         """Return whom these events are for, by id; an event that is kept no more is not in it."""
+        ...
+
+    def given_up(self) -> list[GivenUp]:
+        """Return who has not got all that it was to be told, of those that are still to be told anything."""
         ...
 
     def replay(self, which: str | None) -> int:

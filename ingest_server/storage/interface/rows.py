@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ingest_server.core.events import Event
@@ -263,9 +263,30 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class HandedOn:
+    """Whom one event is for, as far as that is known."""
+
+    deliveries: Sequence[Delivery]
+    is_complete: bool
+    """Whether every target has looked at it; until then it may be for more of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """What one target has not got, and is told no more."""
+
+    target: str
+    count: int
+    error: str | None
+    """Of the newest of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Queue:
     """What waits to be told."""
 
     length: int = 0
     oldest: str | None = None
     """When the oldest of it happened (RFC 3339)."""
+    given_up: int = 0
+    """What is told no more, of those that are still to be told anything."""

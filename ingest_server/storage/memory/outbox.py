@@ -10,7 +10,15 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ingest_server.core.events import Event
-from ingest_server.storage.interface import NOT_REACHED, Delivery, Outbox, Queue, Wants
+from ingest_server.storage.interface import (
+    NOT_REACHED,
+    Delivery,
+    GivenUp,
+    HandedOn,
+    Outbox,
+    Queue,
+    Wants,
+)
 from ingest_server.storage.memory.tables import Tables, Target
 
 if TYPE_CHECKING:
@@ -74,16 +82,7 @@ class MemoryOutbox(Outbox):
         return min(oldest.values(), key=lambda one: (one.next_try_s, one.event.seq), default=None)
 
     def due(self, target: str, now_s: float, limit: int) -> list[Delivery]:
-        found: list[Delivery] = []
-        held: set[str] = set()
-        for one in sorted(self._all(), key=lambda one: one.event.seq):
-            if one.target != target or one.state != "pending":
-                continue
-            if one.next_try_s > now_s:
-                held.add(one.event.subject)
-            elif one.event.subject not in held:
-                found.append(one)
-        return found[:limit]
+        return _due(self._state.tables, target, now_s)[:limit]
 
     def done(self, *deliveries: Delivery) -> None:
         for delivery in deliveries:
@@ -91,6 +90,28 @@ class MemoryOutbox(Outbox):
 
     def later(self, delivery: Delivery, next_try_s: float, error: str) -> None:
         self._settle(delivery, "pending", next_try_s, error)
+
+    def put_off(
+        self, target: str, now_s: float, waits_s: Sequence[float], error: str, *, gives_up: bool
+    ) -> tuple[int, int]:
+        last = len(waits_s)
+
+        def dead(one: Delivery) -> Delivery:
+            return replace(one, state="dead", tries=one.tries + 1, next_try_s=0.0, error=error)
+
+        def later(one: Delivery) -> Delivery:
+            tries = min(one.tries + 1, last)
+            return replace(one, tries=tries, next_try_s=now_s + waits_s[tries - 1], error=error)
+
+        def change(tables: Tables) -> tuple[int, int]:
+            due = _due(tables, target, now_s)
+            spent = {one.event.seq for one in due if gives_up and one.tries >= last}
+            _update(tables, lambda one: one.target == target and one.event.seq in spent, dead)
+            left = {one.event.seq for one in _due(tables, target, now_s)}
+            _update(tables, lambda one: one.target == target and one.event.seq in left, later)
+            return len(left), len(spent)
+
+        return self._change(change)
 
     def reached(self, target: str) -> None:
         def is_meant(one: Delivery) -> bool:
@@ -134,7 +155,8 @@ class MemoryOutbox(Outbox):
 
     def queue(self) -> Queue:
         waiting = [one.event.time for one in self._all() if one.state == "pending"]
-        return Queue(len(waiting), min(waiting, default=None))
+        given_up = sum(one.count for one in self.given_up())
+        return Queue(len(waiting), min(waiting, default=None), given_up)
 
     def fullest(self) -> int:
         events = self._state.tables.events.values()
@@ -156,13 +178,30 @@ class MemoryOutbox(Outbox):
         found.sort(key=lambda one: one.target, reverse=True)
         return sorted(found, key=lambda one: one.event.seq)[-1000:]
 
-    def of_events(self, ids: Sequence[str]) -> dict[str, list[Delivery]]:
-        kept = {event.id for event, _ in self._state.tables.events.values()}
+    def of_events(self, ids: Sequence[str]) -> dict[str, HandedOn]:
+        targets = self._state.tables.targets.values()
+        everywhere = min((one.taken_in for one in targets), default=self._state.tables.last_seq)
+        kept = {event.id: event.seq for event, _ in self._state.tables.events.values()}
         found: dict[str, list[Delivery]] = {one: [] for one in ids if one in kept}
         for delivery in sorted(self._all(), key=lambda one: one.target):
             if delivery.event.id in found:
                 found[delivery.event.id].append(delivery)
-        return found
+        return {
+            event_id: HandedOn(those, kept[event_id] <= everywhere)
+            for event_id, those in found.items()
+        }
+
+    def given_up(self) -> list[GivenUp]:
+        dead = sorted(
+            (one for one in self._all() if one.state == "dead"), key=lambda one: one.event.seq
+        )
+        by_target = {
+            name: [one for one in dead if one.target == name]
+            for name in sorted(self._state.tables.targets)
+        }
+        return [
+            GivenUp(name, len(those), those[-1].error) for name, those in by_target.items() if those
+        ]
 
     def replay(self, which: str | None) -> int:
         def again(tables: Tables, is_meant: Callable[[Delivery], bool]) -> int:
@@ -193,6 +232,19 @@ class MemoryOutbox(Outbox):
 
     def _change(self, change: Callable[[Tables], T]) -> T:
         return self._state.run(lambda transaction: change(transaction.tables))
+
+
+def _due(tables: Tables, target: str, now_s: float) -> list[Delivery]:
+    found: list[Delivery] = []
+    held: set[str] = set()
+    for one in sorted(tables.deliveries.values(), key=lambda one: one.event.seq):
+        if not _is_waiting_for(target, one):
+            continue
+        if one.next_try_s > now_s:
+            held.add(one.event.subject)
+        elif one.event.subject not in held:
+            found.append(one)
+    return found
 
 
 def _is_waiting_for(target: str, delivery: Delivery) -> bool:

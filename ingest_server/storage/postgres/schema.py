@@ -199,6 +199,9 @@ MIGRATIONS: Sequence[str] = (
     );
     CREATE TABLE carried (upload_id {TEXT} PRIMARY KEY);
     """,
+    """
+    CREATE INDEX deliveries_given_up ON deliveries (target, seq) WHERE state = 'dead';
+    """,
 )
 
 VERSION = len(MIGRATIONS)

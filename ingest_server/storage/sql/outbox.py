@@ -8,7 +8,15 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from ingest_server.core.events import Event
-from ingest_server.storage.interface import NOT_REACHED, Delivery, Outbox, Queue, Wants
+from ingest_server.storage.interface import (
+    NOT_REACHED,
+    Delivery,
+    GivenUp,
+    HandedOn,
+    Outbox,
+    Queue,
+    Wants,
+)
 from ingest_server.storage.sql.state import SqlState
 from ingest_server.storage.sql.writes import SqlTransaction
 
@@ -31,7 +39,15 @@ class SqlOutbox(Outbox):
         self._first = f"{pending} AND NOT EXISTS ({earlier}) ORDER BY w.next_try_s, w.seq LIMIT 1"
         self._due = (
             f"{pending} AND w.next_try_s <= ? AND NOT EXISTS ({earlier} AND o.next_try_s > ?) "
-            "ORDER BY w.seq LIMIT ?"
+            "ORDER BY w.seq"
+        )
+        self._given_up = (
+            "SELECT name, (SELECT count(*) FROM deliveries w {by} WHERE {dead}), "
+            "(SELECT error FROM deliveries w {by} WHERE {dead} ORDER BY seq DESC LIMIT 1) "
+            "FROM targets ORDER BY name"
+        ).format(
+            by=state.dialect.by("deliveries_given_up"),
+            dead="w.target = targets.name AND w.state = 'dead'",
         )
 
     def register(self, target: str) -> None:
@@ -93,7 +109,7 @@ class SqlOutbox(Outbox):
 
     def due(self, target: str, now_s: float, limit: int) -> list[Delivery]:
         rows = self._state.rows(
-            f"{_SELECT} WHERE d.target = ? AND d.seq IN ({self._due}) ORDER BY d.seq",
+            f"{_SELECT} WHERE d.target = ? AND d.seq IN ({self._due} LIMIT ?) ORDER BY d.seq",
             target,
             target,
             now_s,
@@ -111,6 +127,42 @@ class SqlOutbox(Outbox):
 
     def later(self, delivery: Delivery, next_try_s: float, error: str) -> None:
         self._settle(delivery, "pending", next_try_s, error)
+
+    def put_off(
+        self, target: str, now_s: float, waits_s: Sequence[float], error: str, *, gives_up: bool
+    ) -> tuple[int, int]:
+        last = len(waits_s)
+        which = f"target = ? AND seq IN ({self._due})"
+        whose = (target, target, now_s, now_s)
+        wait = "CASE tries " + "WHEN ? THEN ? " * last + "ELSE ? END"
+        waits = [value for one in enumerate(waits_s) for value in one]
+
+        def job(transaction: SqlTransaction) -> tuple[int, int]:
+            # First: what comes behind them is due now, and put off with the rest.
+            dead = 0
+            if gives_up:
+                dead = transaction.write(
+                    "UPDATE deliveries SET state = 'dead', tries = tries + 1, next_try_s = 0, error = ? "
+                    f"WHERE {which} AND tries >= ?",
+                    error,
+                    *whose,
+                    last,
+                )
+            waiting = transaction.write(
+                f"UPDATE deliveries SET next_try_s = ? + {wait}, error = ?, "
+                "tries = CASE WHEN tries < ? THEN tries + 1 ELSE ? END "
+                f"WHERE {which}",
+                now_s,
+                *waits,
+                waits_s[-1],
+                error,
+                last,
+                last,
+                *whose,
+            )
+            return waiting, dead
+
+        return self._state.run(job)
 
     def reached(self, target: str) -> None:
         self._write(
@@ -141,7 +193,7 @@ class SqlOutbox(Outbox):
             "SELECT count(*), min(e.time) FROM deliveries d JOIN events e ON e.seq = d.seq "
             "WHERE d.state = 'pending'"
         )
-        return Queue(*row)
+        return Queue(row[0], row[1], sum(one.count for one in self.given_up()))
 
     def fullest(self) -> int:
         [(count,)] = self._state.rows(
@@ -169,19 +221,30 @@ class SqlOutbox(Outbox):
         )
         return [_delivery(row) for row in reversed(rows)]
 
-    def of_events(self, ids: Sequence[str]) -> dict[str, list[Delivery]]:
+    def of_events(self, ids: Sequence[str]) -> dict[str, HandedOn]:
+        # Read first: what every target had looked at by then has all its deliveries by now.
+        [(everywhere,)] = self._state.rows("SELECT min(taken_in) FROM targets")
         found: dict[str, list[Delivery]] = {}
+        looked_at: dict[str, bool] = {}
         for start in range(0, len(ids), TAKEN_AT_ONCE):
             some = ids[start : start + TAKEN_AT_ONCE]
             which = ", ".join("?" * len(some))
-            kept = self._state.rows(f"SELECT id FROM events WHERE id IN ({which})", *some)
-            found |= {event_id: [] for (event_id,) in kept}
+            kept = self._state.rows(f"SELECT id, seq FROM events WHERE id IN ({which})", *some)
+            found |= {event_id: [] for event_id, _ in kept}
+            looked_at |= {
+                event_id: everywhere is None or seq <= everywhere for event_id, seq in kept
+            }
             for row in self._state.rows(
                 f"{_SELECT} WHERE e.id IN ({which}) ORDER BY d.target", *some
             ):
                 one = _delivery(row)
-                found.setdefault(one.event.id, []).append(one)
-        return found
+                if one.event.id in found:
+                    found[one.event.id].append(one)
+        return {event_id: HandedOn(those, looked_at[event_id]) for event_id, those in found.items()}
+
+    def given_up(self) -> list[GivenUp]:
+        rows = self._state.rows(self._given_up)
+        return [GivenUp(name, count, error) for name, count, error in rows if count]
 
     def replay(self, which: str | None) -> int:
         again = (

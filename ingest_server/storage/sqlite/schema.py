@@ -209,6 +209,9 @@ MIGRATIONS: Sequence[str] = (
     ) STRICT;
     INSERT INTO commits VALUES (1, 0);
     """,
+    """
+    CREATE INDEX deliveries_given_up ON deliveries (target, seq) WHERE state = 'dead';
+    """,
 )
 
 VERSION = len(MIGRATIONS)

@@ -4,7 +4,7 @@ import pytest
 
 from ingest_server.core import events
 from ingest_server.core.record import State
-from ingest_server.storage.interface import NOT_REACHED, Queue
+from ingest_server.storage.interface import NOT_REACHED, GivenUp, HandedOn, Queue
 from ingest_server.storage.interface.keeping import KEPT_EVENTS, WAITING_EVENTS
 from tests.support.events import of_types
 from tests.support.state_rows import RECORD, insert, published, record, tell_of_corruption
@@ -90,6 +90,61 @@ class TestEvents:
             *[("ops", 0, 0.0), ("ops", 1, 60.0), ("others", 0, 0.0), ("others", 1, 70.0)]
         ]
 
+    def test_all_that_is_due_is_put_off_together_each_by_its_own_tries(self, state):
+        state.outbox.register("ops")
+        insert(state, record(1), record(2), record(3), record(4))
+        state.run(lambda rows: rows.save(record(2, state=State.ABORTED)))
+        state.outbox.take_in("ops", of_types(events.TYPES))
+        first, second, third, _ = state.outbox.due("ops", 0.0, 4)
+        state.outbox.later(first, 0.0, "busy")
+        for _ in range(2):
+            state.outbox.later(second, 0.0, "busy")
+            [second] = [one for one in state.outbox.due("ops", 0.0, 9) if one.event == second.event]
+        state.outbox.later(third, 70.0, "busy")
+
+        why = f"{NOT_REACHED}nobody listens"
+        assert state.outbox.put_off("ops", 1.0, (5.0, 60.0), why, gives_up=True) == (3, 1)
+
+        def seen():
+            return [
+                (one.event.subject, one.event.type, one.state, one.tries, one.next_try_s)
+                for one in state.outbox.listing()
+            ]
+
+        assert seen() == [
+            (record(1).id, events.CREATED, "pending", 2, 61.0),
+            (record(2).id, events.CREATED, "dead", 3, 0.0),
+            (record(3).id, events.CREATED, "pending", 1, 70.0),
+            (record(4).id, events.CREATED, "pending", 1, 6.0),
+            (record(2).id, events.ABORTED, "pending", 1, 6.0),
+        ]
+        assert state.outbox.given_up() == [GivenUp("ops", 1, why)]
+        assert state.outbox.put_off("ops", 61.0, (5.0, 60.0), why, gives_up=False) == (3, 0)
+        assert {one[3:] for one in seen() if one[2] == "pending"} == {(2, 121.0), (1, 70.0)}
+        assert state.outbox.put_off("nobody", 999.0, (5.0,), why, gives_up=True) == (0, 0)
+
+    def test_whom_an_event_is_for_is_complete_once_every_target_has_looked_at_it(self, state):
+        for target in ("ops", "others"):
+            state.outbox.register(target)
+        insert(state, record(1))
+        found = state.run(lambda rows: rows.tell_of_device(events.DEVICE_SILENT, "cam", {}))
+
+        def handed_on():
+            one = state.outbox.of_events([found, "evt_nobody"])[found]
+            return [each.target for each in one.deliveries], one.is_complete
+
+        assert handed_on() == ([], False)
+        state.outbox.take_in("ops", of_types(events.TYPES))
+        assert handed_on() == (["ops"], False)
+        state.outbox.take_in("others", of_types(set()))
+        assert handed_on() == (["ops"], True)
+        assert "evt_nobody" not in state.outbox.of_events(["evt_nobody"])
+
+    def test_an_event_of_a_server_that_tells_nobody_is_for_nobody_at_once(self, state):
+        found = state.run(lambda rows: rows.tell_of_device(events.DEVICE_SILENT, "cam", {}))
+
+        assert state.outbox.of_events([found]) == {found: HandedOn([], True)}
+
     def test_what_is_due_comes_in_the_order_in_which_it_happened(self, state):
         state.outbox.register("ops")
         insert(state, record(1), record(2))
@@ -150,6 +205,7 @@ class TestEvents:
             state.outbox.take_in(target, of_types(events.TYPES))
 
         assert state.outbox.keep_only({"ops"}) == {"gone": 1}
+        assert state.outbox.given_up() == []  # nobody is to be told of it any more
 
         assert [one.target for one in state.outbox.listing("dead")] == ["gone"]
         assert state.outbox.replay(None) == 0

@@ -175,6 +175,16 @@ def test_what_people_were_told_of_a_device_says_to_whom_it_came_and_what_to_do(b
     assert "Whom it was told" not in card
 
 
+def test_what_is_not_handed_on_yet_is_said_to_be_on_its_way(browser, site, url):
+    site.put(row("cam-1", notices=["behind"]))
+    open_device(browser, url, "cam-1")
+
+    card = browser.text("section[aria-label='What people are told']")
+    assert "Behind: the oldest of 2 recordings has waited for 3 days." in card
+    assert "It is on its way." in card
+    assert "Nobody takes it" not in card
+
+
 def test_a_device_that_nobody_knows_is_a_sentence(browser, url):
     browser.goto(f"{url}#/device/nobody")
 

@@ -38,6 +38,11 @@ def test_what_people_were_told_is_seen_in_the_glance_in_the_row_and_alone(browse
     browser.wait_text("People were told of 1 device. Of 1 device, nobody takes it", ".glance")
     site.put(row("cam-2", notices=["failing"], failed=3, trouble=64))
     browser.wait_text("pager.example.org has not got all of it: it answered 500.", ".glance")
+    browser.wait_text(
+        "the broker mqtt.example.org has not got 1 event, given up: no answer. Mend that target, then run "
+        '"ingest-server webhook replay dead".',
+        ".glance",
+    )
     assert "people told" in browser.text("tbody tr:has(a[href$='cam-2'])")
 
     browser.click(".glance .told a")

@@ -46,7 +46,7 @@ class Fleet:
         self.events = MemoryState()
         outbox = self.events.outbox
         notices = Notices(self.service, self._tell)
-        told = Told(self.service, outbox.of_events, outbox.disabled)
+        told = Told(self.service, outbox.of_events, outbox.disabled, outbox.given_up)
         self.completed = []
         self.worker = FleetWorker(
             self.service,

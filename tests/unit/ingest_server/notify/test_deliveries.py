@@ -1,6 +1,7 @@
 """When an event is told, again, in which order and until when: a worker over a clock by hand."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from ingest_server.core import events
 from ingest_server.core.errors import StateFailed
@@ -102,10 +103,10 @@ def test_a_failed_event_is_told_again_after_its_wait_and_is_the_same(desk):
 def test_a_target_that_is_back_is_told_at_once_of_all_that_it_missed(desk):
     """However long its outage was: otherwise some would wait for hours more."""
     target = desk.worker.target
-    target.outcomes = [Outcome.UNREACHED] * 12
+    target.outcomes = [Outcome.UNREACHED] * 4
     for name in "abc":
         desk.site.create(f"{name}.mp4")
-    for _ in range(4):  # twelve tries: the next ones are due in half an hour
+    for _ in range(4):  # the next tries are due in half an hour
         desk.settle()
         desk.site.clock.seconds += 400
     target.told.clear()
@@ -133,13 +134,66 @@ def test_a_target_that_comes_and_goes_is_not_given_up_for_that(desk):
     target = desk.worker.target
     desk.site.create("a.mp4")
     for number in range(20):
-        target.outcomes = [Outcome.UNREACHED, Outcome.UNREACHED, Outcome.DONE]
+        target.outcomes = [Outcome.UNREACHED, Outcome.DONE, Outcome.UNREACHED]
         desk.site.create(f"{number}-b.mp4")
+        desk.settle()
         desk.site.create(f"{number}-c.mp4")
         desk.settle()
+        desk.site.clock.seconds += 1
 
     assert desk.outbox.listing("dead") == []
     assert max(one.tries for one in desk.outbox.listing("pending")) <= 2
+
+
+def test_that_a_target_is_away_is_found_out_once_for_all_that_waits_and_said_once(desk):
+    target = desk.worker.target
+    for number in range(50):
+        desk.site.create(f"{number}.mp4")
+
+    with capture_logs() as lines:
+        for outcome, tries, passed_s in (
+            (Outcome.AWAY, 1, 6),
+            (Outcome.AWAY, 2, 70),
+            (Outcome.UNREACHED, 3, 400),
+            (Outcome.UNREACHED, 4, 1),
+        ):
+            target.outcomes = [outcome]
+            desk.settle()
+            assert len(target.told) == tries
+            assert {(one.state, one.tries) for one in desk.outbox.listing()} == {("pending", tries)}
+            desk.site.clock.seconds += passed_s
+        desk.worker.is_back()
+        desk.settle()
+
+    assert len(target.told) == 4 + 50
+    assert {one.state for one in desk.outbox.listing()} == {"done"}
+    said = [(one["event"], one.get("waiting")) for one in lines if one["log_level"] != "debug"]
+    assert said == [
+        ("target.not_reached", 50),
+        ("target.reached", None),
+    ]
+
+
+def test_what_was_due_as_often_as_it_is_tried_is_given_up_together_and_the_newer_is_not(desk):
+    target = desk.worker.target
+    for number in range(3):
+        desk.site.create(f"{number}.mp4")
+    for _ in range(7):
+        target.outcomes = [Outcome.UNREACHED]
+        desk.settle()
+        desk.site.clock.seconds += 60_000
+    desk.site.create("new.mp4")
+
+    target.outcomes = [Outcome.UNREACHED]
+    desk.settle()
+
+    states = {one.event.data["name"]: (one.state, one.tries) for one in desk.outbox.listing()}
+    assert states == {
+        **{f"{number}.mp4": ("dead", 8) for number in range(3)},
+        "new.mp4": ("pending", 1),
+    }
+    [given_up] = desk.outbox.given_up()
+    assert (given_up.target, given_up.count, given_up.error) == ("fake", 3, "not reached: because")
 
 
 def test_who_is_back_after_a_restart_of_the_server_is_told_at_once_too(tmp_path):

@@ -138,6 +138,17 @@ test('what nobody takes, is on its way or is kept no more is not said to have co
   assert.match(plain(came({ nobody: 1, waiting: 2 })), /^\. Of 1 device, nobody takes it: set up .* Of 2 devices, it is on its way\.$/)
 })
 
+test('what is not handed on yet is not said to go to nobody', () => {
+  assert.equal(told.nobodySentence({ to: [], handed_on: false }), 'It is on its way.')
+  assert.match(told.nobodySentence({ to: [], handed_on: true }), /^Nobody takes it: /)
+  assert.match(told.nobodySentence({ to: null, handed_on: true }), /is kept no more\.$/)
+})
+
+test('who is told no more of what it has not got is named with what to do', () => {
+  const said = plain(fleet.givenUpSentence({ to: 'a', count: 2, error: 'it answered 500' }))
+  assert.equal(said, ' has not got 2 events, given up: it answered 500. Mend that target, then run "ingest-server webhook replay dead".')
+})
+
 test('two webhooks of one host do not hide each other', () => {
   const keys = told.waysOf([{ to: 'hooks.example.org', state: 'failing' }, { to: 'hooks.example.org', state: 'told' }]).map((way) => way.key)
   assert.equal(new Set(keys).size, 2)
