@@ -207,6 +207,8 @@ class Commands:
             return True
         if told.status == "duplicate" and known.status not in OPEN:
             return True  # what it came to was told over the way that brought it first
+        if told.code == "clock_unsynced" and "server" in member.via:
+            return True  # a broker brought it, which has no time: the next report is answered with ours
         is_kept = self._keep(
             replace(
                 known,

@@ -18,6 +18,14 @@ export function differs(key, desired, reported) {
   return !Object.hasOwn(has, key) || (asked[key] || null) !== (has[key] || null)
 }
 
+/** Return why the device has something else than was asked for; empty where it has that. */
+export function why(key, desired, reported) {
+  if (!differs(key, desired, reported)) return ''
+  // It has read a wish once it reports its version, or a later one, whatever held since.
+  const isRead = (reported?.version ?? 0) >= (desired.version ?? 0)
+  return isRead ? 'It was changed since, by a command or at the device: set it again to have it.' : 'The device has not taken it yet.'
+}
+
 export class DeviceSettings {
   constructor(device, refresh) {
     this.device = device
@@ -51,10 +59,10 @@ export class DeviceSettings {
       const has = reported?.settings ?? {}
       setText(value, Object.hasOwn(has, key) ? show(has[key]) : UNKNOWN)
       const refusal = reported?.errors?.[key]
-      const isOpen = differs(key, desired, reported)
-      attribute(node, 'data-tone', refusal ? 'bad' : isOpen ? 'warn' : null)
-      const asked = isOpen ? `Asked for: ${show(desired.settings[key])}. ` : ''
-      setText(said, refusal ? `${asked}Refused: ${refusal}` : isOpen ? `${asked}The device has not taken it yet.` : '')
+      const reason = why(key, desired, reported)
+      attribute(node, 'data-tone', refusal ? 'bad' : reason ? 'warn' : null)
+      const asked = reason ? `Asked for: ${show(desired.settings[key])}. ` : ''
+      setText(said, refusal ? `${asked}Refused: ${refusal}` : `${asked}${reason}`)
     }
   }
 

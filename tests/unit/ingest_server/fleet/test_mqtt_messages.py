@@ -111,6 +111,28 @@ def test_an_acknowledgement_counts_whatever_brings_it(fleet, hear):
     assert fleet.operations.command("drone-1", given)["status"] == "done"
 
 
+@pytest.mark.parametrize("reports", [True, False])
+def test_a_command_that_a_broker_brings_to_a_device_without_a_clock_waits_for_its_report(
+    fleet, hear, reports
+):
+    hear("status", status("online"))
+    hear("info", info())
+    if reports:
+        fleet.report()
+    given = fleet.operations.give("drone-1", "retry_failed", {}, 600, "me")["id"]
+
+    hear("cmd/ack", {"v": 1, "id": given, "status": "rejected", "code": "clock_unsynced"})
+
+    ended = fleet.operations.command("drone-1", given)["status"]
+    if not reports:
+        assert ended == "rejected", "nothing else would bring it"
+        return
+    assert ended == "waiting"
+    assert [one["id"] for one in fleet.report(seq=2)["commands"]] == [given]
+    fleet.report(seq=3, acks=[{"id": given, "status": "done", "code": "ok"}])
+    assert fleet.operations.command("drone-1", given)["status"] == "done"
+
+
 def test_a_device_cannot_acknowledge_for_another(fleet, hear):
     fleet.report()
     given = fleet.operations.give("drone-1", "pause", {}, 120, "me")["id"]

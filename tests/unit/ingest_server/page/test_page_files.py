@@ -21,7 +21,7 @@ def test_what_the_page_decides_without_a_browser():
         node,
         "--test",
         "--test-reporter=tap",
-        Path(__file__).with_name("page.test.mjs"),
+        *sorted(Path(__file__).parent.glob("*.test.mjs")),
     ]
 
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
