@@ -12,6 +12,10 @@ from ingest_server.fleet.rows import Build, DeviceStanding, build_of, standing_o
 from ingest_server.fleet.values import inner, number, text
 from ingest_server.storage.interface import KnownDevice
 
+WRITE_S = 20.0
+"""How often the server writes it. What is read may lack the reports of that long; a crash takes them, and the
+devices are asked for them again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reported:
@@ -59,4 +63,4 @@ def _presence(last_seen: str | None, next_s: float, now: datetime) -> str:
         silent_s = (now - datetime.fromisoformat(last_seen or "")).total_seconds()
     except (ValueError, TypeError):
         return NEVER
-    return presence(max(0.0, silent_s), next_s)
+    return presence(max(0.0, silent_s - WRITE_S), next_s)

@@ -12,6 +12,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.fleet import uploaders
 from ingest_server.fleet.history import KEPT_RUNS
 from ingest_server.fleet.service import FleetService
+from ingest_server.fleet.standing import WRITE_S
 from ingest_server.fleet.told import READ_S
 from ingest_server.storage.interface import DeviceSummary
 
@@ -19,8 +20,6 @@ log = structlog.get_logger()
 
 LOOK_S = 1.0
 """How late it is seen that a device is late."""
-WRITE_S = 20.0
-"""What a crash takes of what devices said; they are asked for it again."""
 ADOPT_S = 2.0
 """How late a command of `ingest-server fetch` is seen."""
 MINUTE_S = 60.0
