@@ -146,7 +146,7 @@ function saidOf(one, standing) {
   const by = instant(one.seen_by)
   const parts = []
   if (!standing.isOver && one.status !== 'accepted' && by !== null) {
-    parts.push(by < serverNow() ? `should have been seen by ${localTime(by, serverNow())}; it is kept until ${localTime(instant(one.expires_at), serverNow())}` : `seen by ${localTime(by, serverNow())}`)
+    parts.push(by < serverNow() ? `the device should have seen it by ${localTime(by, serverNow())}; it is kept until ${localTime(instant(one.expires_at), serverNow())}` : `the device sees it by ${localTime(by, serverNow())}`)
   }
   if (one.message) parts.push(one.message)
   if (one.status === 'expired' && !one.message) parts.push('The device was not there in time. Nothing happened.')

@@ -1,6 +1,7 @@
 /** What a device does at this moment, its problems, and the way to it. */
 
 import { Children, attribute, h, setText, setTime, time } from './dom.js'
+import { oldestSince } from './rows.js'
 import { bytes, counted, duration, milliseconds, percent, rate, UNKNOWN } from './text.js'
 import { problem, stateWord } from './words.js'
 
@@ -25,7 +26,10 @@ export class DeviceNow {
     this.state = h('p', { class: 'word' })
     this.progress = h('progress', { max: '1000', 'aria-label': 'Acknowledged by the server' })
     this.figures = h('p', { class: 'figures' })
-    this.queue = h('p', { class: 'more' })
+    this.waiting = h('span')
+    this.oldest = time(null, 'span')
+    this.age = h('span', {}, ', the oldest for ', this.oldest)
+    this.queue = h('p', { class: 'more' }, this.waiting, this.age)
     this.current = h('div', { class: 'current' }, this.name, this.progress, this.figures)
     this.list = h('ul', { class: 'problems' })
     this.problems = new Children(this.list, (code) => code, problemItem)
@@ -43,7 +47,7 @@ export class DeviceNow {
     attribute(this.node, 'data-state', isHere ? row.state : 'gone')
     this.current.hidden = !current.name
     if (current.name) this.showCurrent(current, row)
-    setText(this.queue, queueSentence(row))
+    this.showQueue(row)
     this.problems.show(row.problems ?? [])
     this.list.hidden = !row.problems?.length
     setTime(this.completed, row.last_completed_at, 'clock')
@@ -53,6 +57,14 @@ export class DeviceNow {
       term.hidden = value.hidden = text === null
       if (text !== null) setText(value, text)
     }
+  }
+
+  /** How much waits; its age goes on while the device is away. */
+  showQueue(row) {
+    const since = row.pending_files ? oldestSince(row) : null
+    setText(this.waiting, queueSentence(row))
+    setTime(this.oldest, since === null ? null : since / 1000, 'span')
+    this.age.hidden = since === null
   }
 
   showCurrent(current, row) {
@@ -69,8 +81,7 @@ export class DeviceNow {
 function queueSentence(row) {
   if (row.pending_files === null || row.pending_files === undefined) return ''
   if (!row.pending_files) return 'Nothing is pending.'
-  const oldest = row.oldest_age_s === null ? '' : `, the oldest for ${duration(row.oldest_age_s)}`
-  return `${counted(row.pending_files, 'recording')} pending, ${bytes(row.pending_bytes)}${oldest}.`
+  return `${counted(row.pending_files, 'recording')} pending, ${bytes(row.pending_bytes)}`
 }
 
 function linkSentence(link) {

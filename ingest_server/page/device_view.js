@@ -124,7 +124,7 @@ function described({ row }) {
   if (row.blocked_detail) return row.blocked_detail
   if (row.blocked_by) return reasonWord(row.blocked_by)
   if (row.state === 'uploading') return 'It sends.'
-  return row.pending_files ? '' : 'Everything that it has told of has arrived.'
+  return row.pending_files || row.failed ? '' : 'Everything that it has told of has arrived.'
 }
 
 function section(title, ...children) {

@@ -1,7 +1,8 @@
 /** Recordings that belong together: how much of each group is here, and its files. */
 
 import { get } from './api.js'
-import { Children, attribute, h, named, setText, time } from './dom.js'
+import { attribute, h, named, setText, setTime, time } from './dom.js'
+import { Newest } from './newest.js'
 import { play } from './player.js'
 import { downloadLink } from './recordings_view.js'
 import { bytes, counted } from './text.js'
@@ -9,12 +10,11 @@ import { bytes, counted } from './text.js'
 const ROLES = { original: 'original', proxy: 'small copy', sidecar: 'sidecar', thumbnail: 'picture' }
 
 export default class GroupsView {
-  constructor({ query }) {
-    this.rows = []
-    this.list = h('ul', { class: 'groups' })
-    this.items = new Children(this.list, (one) => `${one.device}/${one.group}/${one.told_at}/${one.done}`, item)
-    this.said = h('p', { class: 'summary', role: 'status' }, 'Asking the server…')
-    this.more = h('button', { type: 'button', hidden: true, on: { click: () => this.ask(this.next) } }, 'Show more')
+  constructor({ query, refresh }) {
+    this.newest = new Newest('fleet/groups', 'groups', {
+      list: h('ul', { class: 'groups' }), key: (one) => `${one.device}/${one.group}`, item, sentence, refresh,
+    })
+    this.everyS = this.newest.everyS
     this.device = h('input', { id: 'device', placeholder: 'any', maxlength: '63', autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false' })
     this.state = h('select', { id: 'state' }, [['', 'all'], ['open', 'not complete'], ['complete', 'complete']].map(([value, word]) => h('option', { value }, word)))
     const submit = (event) => {
@@ -27,74 +27,85 @@ export default class GroupsView {
       h('form', { class: 'filter', role: 'search', on: { submit } },
         [['Device', this.device], ['State', this.state]].map(([label, input]) => h('label', { for: input.id }, h('span', {}, label), input)),
         h('button', { type: 'submit' }, 'Find')),
-      this.said, this.list, this.more)
+      this.newest.said, this.newest.list, this.newest.more)
     this.turnTo(query)
   }
 
   turnTo(query) {
     for (const name of ['device', 'state']) this[name].value = query.get(name) ?? ''
-    this.ask(null)
+    this.ask()
   }
 
   remember() {
     const query = new URLSearchParams()
     for (const name of ['device', 'state']) if (this[name].value.trim()) query.set(name, this[name].value.trim())
     const wished = `#/groups${query.size ? `?${query}` : ''}`
-    if (location.hash === wished) this.ask(null)
+    if (location.hash === wished) this.ask()
     else location.hash = wished
   }
 
-  async ask(cursor) {
-    this.asking?.abort()
-    const asking = new AbortController()
-    this.asking = asking
-    const query = { device: this.device.value.trim(), state: this.state.value, cursor }
-    try {
-      const { body } = await get('fleet/groups', query, { signal: asking.signal })
-      this.rows = cursor ? [...this.rows, ...body.groups] : body.groups
-      this.next = body.next ?? null
-      this.items.show(this.rows)
-      this.more.hidden = !this.next
-      setText(this.said, this.sentence(query))
-    } catch (error) {
-      if (!asking.signal.aborted) setText(this.said, error.message)
-      if (error.status === 401) location.replace('#/login')
-    }
+  ask() {
+    this.newest.ask({ device: this.device.value.trim(), state: this.state.value })
   }
 
-  sentence({ device, state }) {
-    if (this.rows.length) return `${counted(this.rows.length, 'group')}${this.next ? ' so far' : ''}, newest first.`
-    if (device || state) return 'No group is like that.'
-    return 'No device has told of recordings that belong together yet: a video with its telemetry, the chapters of a clip.'
+  step(signal) {
+    return this.newest.step(signal)
+  }
+
+  refused(error) {
+    return this.newest.refused(error)
   }
 
   close() {
-    this.asking?.abort()
+    this.newest.close()
   }
 }
 
-function item(one) {
+function sentence(shown, hasMore, { device, state }) {
+  if (shown) return `${counted(shown, 'group')}${hasMore ? ' so far' : ''}, newest first.`
+  if (device || state) return 'No group is like that.'
+  return 'No device has told of recordings that belong together yet: a video with its telemetry, the chapters of a clip.'
+}
+
+function item(first) {
+  let newest = first
   const files = h('ul', { class: 'members' })
-  const details = h('details', {}, h('summary', {}, `Files of ${one.title}`), files)
-  details.addEventListener('toggle', () => details.open && !files.dataset.read && fill(files, one))
-  const isDone = one.state === 'complete'
-  const bar = h('progress', { max: one.expected, value: one.done, 'aria-label': `${one.done} of ${one.expected} files of ${one.title} are here` })
-  attribute(bar, 'data-tone', isDone ? 'good' : null)
+  const details = h('details', {}, h('summary', {}, `Files of ${first.title}`), files)
+  const read = () => details.open && fill(files, newest)
+  details.addEventListener('toggle', read)
+  const bar = h('progress')
+  const done = h('span')
+  const size = h('span')
+  const told = time(first.told_at)
+  const node = h('li', {},
+    named(first.title, { class: 'file' }),
+    h('p', { class: 'more' }, bar, ' ', done, ' · ', size, ' · ', h('a', { href: `#/device/${encodeURIComponent(first.device)}` }, named(first.device)), ' · told ', told),
+    details)
   return {
-    node: h('li', {},
-      named(one.title, { class: 'file' }),
-      h('p', { class: 'more' }, bar, ' ', isDone ? `complete, ${counted(one.done, 'file')}` : `${one.done} of ${counted(one.expected, 'file')} here`, ' · ', bytes(one.length), ' · ',
-        h('a', { href: `#/device/${encodeURIComponent(one.device)}` }, named(one.device)), ' · told ', time(one.told_at)),
-      details),
+    node,
+    update: (one) => {
+      newest = one
+      const isDone = one.state === 'complete'
+      attribute(bar, 'max', one.expected)
+      attribute(bar, 'value', one.done)
+      attribute(bar, 'aria-label', `${one.done} of ${one.expected} files of ${one.title} are here`)
+      attribute(bar, 'data-tone', isDone ? 'good' : null)
+      setText(done, isDone ? `complete, ${counted(one.done, 'file')}` : `${one.done} of ${counted(one.expected, 'file')} here`)
+      setText(size, bytes(one.length))
+      setTime(told, one.told_at, 'clock')
+      read()
+    },
   }
 }
 
-/** Read the files of a group, when somebody opens it. */
+/** Read the files of a group, when somebody opens it, and again once there are others. */
 async function fill(list, one) {
+  const version = `${one.told_at} ${one.done}`
+  if (list.dataset.read === version) return
   try {
     const { body } = await get(`fleet/groups/${encodeURIComponent(one.device)}/${encodeURIComponent(one.group)}`)
     list.replaceChildren(...body.members.map(file), ...body.missing.map(missing))
-    list.dataset.read = 'yes'
+    list.dataset.read = version
   } catch (error) {
     list.replaceChildren(h('li', {}, error.message))
   }

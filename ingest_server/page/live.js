@@ -8,8 +8,10 @@ export class Live {
    * @param {object} told
    * @param {(state: {isConnected: boolean, since: number, nextAt: number, why: string}) => void} told.standing
    * @param {(error: Error) => boolean} told.refused takes an error that asking again does not mend
+   * @param {number} [everyS] how often it asks
    */
-  constructor(step, { standing, refused }) {
+  constructor(step, { standing, refused }, everyS = undefined) {
+    this.everyS = everyS
     this.step = step
     this.standing = standing
     this.refused = refused
@@ -48,14 +50,14 @@ export class Live {
     } catch (error) {
       if (running.signal.aborted) return
       if (!error.isUnreachable) {
-        if (this.refused(error)) return
+        if (this.refused(error)) return this.standing({ isConnected: true, since: Date.now(), nextAt: 0, why: '' })
         console.error(error)
       }
       this.failures += 1
       this.fail(error)
     }
     if (running.signal.aborted) return
-    const waitS = Math.max(this.retryAfterS ?? 0, delayS(this.failures, document.hidden, Math.random()))
+    const waitS = Math.max(this.retryAfterS ?? 0, delayS(this.failures, document.hidden, Math.random(), this.everyS))
     this.retryAfterS = null
     if (this.failures) this.standing({ ...this.bad, nextAt: Date.now() + waitS * 1000 })
     this.timer = setTimeout(() => this.now(), waitS * 1000)

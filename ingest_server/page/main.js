@@ -31,7 +31,8 @@ async function show() {
   turn += 1
   const mine = turn
   const { path, query } = route()
-  if (shown?.path === path && shown.view.turnTo) return shown.view.turnTo(query)
+  const isKept = session.mode !== 'none' && shown?.path === path
+  if (isKept && shown.view.turnTo) return shown.view.turnTo(query)
   const found = ROUTES.map(([form, ...rest]) => [form.exec(path), ...rest]).find(([match]) => match)
   if (!found) return location.replace('#/')
   const [match, load, title, section] = found
@@ -58,7 +59,7 @@ async function show() {
     window.scrollTo(0, 0)
   }
   if (!made.step) return
-  live = new Live((signal) => made.step(signal), { standing: setStanding, refused })
+  live = new Live((signal) => made.step(signal), { standing: setStanding, refused }, made.everyS)
   live.start()
 }
 
@@ -78,6 +79,7 @@ function retitle(title) {
 function refused(error) {
   if (error.status === 401) {
     session.mode = 'none'
+    lost.hidden = true // the server is there; nobody says that what is shown is up to date
     if (!location.hash.startsWith('#/login')) {
       announce('Your session has ended. Sign in to go on.', 'warn')
       show()

@@ -17,6 +17,7 @@ from ingest_server.front.admission import CONTENT, RECORDINGS_PATH
 from ingest_server.page import content
 from ingest_server.page.downloads import DownloadPlaces, Readers, media_type_of
 from ingest_server.protocols.json_answer import say
+from ingest_server.protocols.packing import pack
 from ingest_server.protocols.query import device_asked_for, number_of, text_of
 from ingest_server.protocols.requests import known_id
 from ingest_server.storage.interface import Link, RecordingQuery
@@ -69,6 +70,7 @@ def add_routes(app: falcon.App[falcon.Request, falcon.Response], shelf: Shelf) -
 class _Recordings:
     shelf: Shelf
 
+    @falcon.after(pack)
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         page = self.shelf.handing_out.page(_query(req))
         following = None if page.next is None else ".".join(page.next)

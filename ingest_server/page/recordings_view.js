@@ -1,20 +1,21 @@
 /** The recordings that arrived: found by device, time and name; played, taken, and proved. */
 
 import { address, get, recordingPath, whyNoContent } from './api.js'
-import { Children, announce, copyButton, h, named, setText, time } from './dom.js'
+import { announce, copyButton, h, named, setText, time } from './dom.js'
 import { dayEnd, dayStart } from './days.js'
+import { Newest } from './newest.js'
 import { kindOf, play } from './player.js'
-import { bytes, capital, counted, duration, hexDigest, UNKNOWN } from './text.js'
+import { bytes, capital, counted, duration, hexDigest, instant, UNKNOWN } from './text.js'
 import { Thumbnails } from './thumbnails.js'
 
 export default class RecordingsView {
-  constructor({ query }) {
+  constructor({ query, refresh }) {
     this.thumbnails = new Thumbnails()
-    this.list = h('ul', { class: 'recordings' })
-    this.items = new Children(this.list, (one) => one.upload_id, (one) => this.item(one))
-    this.said = h('p', { class: 'summary', role: 'status' }, 'Asking the server…')
-    this.more = h('button', { type: 'button', hidden: true, on: { click: () => this.ask(this.next) } }, 'Show more')
-    this.node = h('div', { class: 'page' }, h('h1', {}, 'Recordings'), h('p', { class: 'more' }, h('a', { href: '#/groups' }, 'Those that belong together, as groups')), this.form(), this.said, this.list, this.more)
+    this.newest = new Newest('fleet/recordings', 'recordings', {
+      list: h('ul', { class: 'recordings' }), key: (one) => one.upload_id, item: (one) => this.item(one), sentence, refresh,
+    })
+    this.everyS = this.newest.everyS
+    this.node = h('div', { class: 'page' }, h('h1', {}, 'Recordings'), h('p', { class: 'more' }, h('a', { href: '#/groups' }, 'Those that belong together, as groups')), this.form(), this.newest.said, this.newest.list, this.newest.more)
     this.turnTo(query)
   }
 
@@ -35,39 +36,27 @@ export default class RecordingsView {
   /** Show what the address asks for: #/recordings?q=…&device=…&from=2026-11-21&to=… */
   turnTo(query) {
     for (const name of ['q', 'device', 'from', 'to']) this[name].value = query.get(name) ?? ''
-    this.ask(null)
+    this.ask()
   }
 
   remember() {
     const query = new URLSearchParams()
     for (const name of ['q', 'device', 'from', 'to']) if (this[name].value.trim()) query.set(name, this[name].value.trim())
     const wished = `#/recordings${query.size ? `?${query}` : ''}`
-    if (location.hash === wished) this.ask(null)
+    if (location.hash === wished) this.ask()
     else location.hash = wished
   }
 
-  async ask(cursor) {
-    this.asking?.abort()
-    const asking = new AbortController()
-    this.asking = asking
-    const query = { q: this.q.value.trim(), device: this.device.value.trim(), from: dayStart(this.from.value), to: dayEnd(this.to.value), cursor }
-    try {
-      const { body } = await get('fleet/recordings', query, { signal: asking.signal })
-      this.rows = cursor ? [...this.rows, ...body.recordings] : body.recordings
-      this.next = body.next ?? null
-      this.items.show(this.rows)
-      this.more.hidden = !this.next
-      setText(this.said, this.sentence(query))
-    } catch (error) {
-      if (!asking.signal.aborted) setText(this.said, error.message)
-      if (error.status === 401) location.replace('#/login')
-    }
+  ask() {
+    this.newest.ask({ q: this.q.value.trim(), device: this.device.value.trim(), from: dayStart(this.from.value), to: dayEnd(this.to.value) })
   }
 
-  sentence({ q, device, from, to }) {
-    if (this.rows.length) return `${counted(this.rows.length, 'recording')}${this.next ? ' so far' : ''}, newest first.`
-    if (q || device || from || to) return 'No recording fits. Try a part of the name, or a longer time.'
-    return 'No recording has arrived yet. What a device sends stands here as soon as it is verified and published.'
+  step(signal) {
+    return this.newest.step(signal)
+  }
+
+  refused(error) {
+    return this.newest.refused(error)
   }
 
   item(one) {
@@ -92,18 +81,24 @@ export default class RecordingsView {
   }
 
   close() {
-    this.asking?.abort()
+    this.newest.close()
     this.thumbnails.close()
   }
+}
+
+function sentence(shown, hasMore, { q, device, from, to }) {
+  if (shown) return `${counted(shown, 'recording')}${hasMore ? ' so far' : ''}, newest first.`
+  if (q || device || from || to) return 'No recording fits. Try a part of the name, or a longer time.'
+  return 'No recording has arrived yet. What a device sends stands here as soon as it is verified and published.'
 }
 
 /** What a recording says of itself, as its device has told: shown, and relied on for nothing. */
 function facts(said) {
   const seconds = Number(said.duration_s)
   const parts = [
-    said.captured_at ? ['recorded ', time(said.captured_at)] : null,
-    seconds > 0 ? [duration(seconds)] : null,
-    ...[said.codecs, said.dimensions, said.location].map((one) => (one ? [String(one)] : null)),
+    instant(said.captured_at) === null ? null : ['recorded ', time(said.captured_at)],
+    seconds > 0 && Number.isFinite(seconds) ? [duration(seconds)] : null,
+    ...[said.codecs, said.dimensions, said.location].map((one) => (one ? [named(one)] : null)),
     said.unfinalised === 'true' ? ['cut short: its recorder did not come to close it, and players may show nothing of it'] : null,
   ].filter(Boolean)
   if (!parts.length) return null

@@ -31,7 +31,7 @@ const REASONS = {
   queued: 'queued',
   still_recording: 'still being recorded',
   link: 'no way to the server',
-  metered: 'held back on a metered link',
+  metered: 'held back by a rule of its link',
   schedule: 'waits for its time of day',
   bandwidth: 'its bytes for now are used up',
   paused: 'paused',

@@ -73,13 +73,34 @@ def test_a_refused_command_is_a_sentence(browser, site, url):
 def test_a_session_that_ends_before_a_click_says_so_and_that_nothing_was_done(browser, site, url):
     site.mode = "user"
     open_device(browser, url, "drone-020")
-    site.mode = "none"
+    # The click alone meets it: the page's own next question would take the button away first.
+    site.refuses["fleet/devices/drone-020/commands"] = (401, "send a token")
 
     browser.click(".steer button:not([hidden])")
 
     browser.wait_text("Pause: Your session has ended, and nothing was done", "#announcements")
-    browser.wait("document.querySelector('.login')")
     assert "token" not in browser.text("#announcements")
+    site.mode = "none"
+    browser.wait("document.querySelector('.login')")
+
+
+def test_the_oldest_recording_of_a_device_that_is_away_grows_older(browser, site, url):
+    site.put(
+        row("cam-1", presence="offline", last_seen=at(86_400), pending_files=2, oldest_age_s=3600)
+    )
+    open_device(browser, url, "cam-1")
+
+    assert "2 recordings pending, 0 B, the oldest for 1 day 1 h" in browser.text(".now")
+
+
+def test_where_a_recording_failed_nobody_says_that_everything_arrived(browser, site, url):
+    site.put(row("cam-1", failed=1))
+    site.put(row("cam-2"))
+    open_device(browser, url, "cam-1")
+    assert "has arrived" not in browser.text("main")
+
+    open_device(browser, url, "cam-2")
+    browser.wait_text("Everything that it has told of has arrived.", "main")
 
 
 def test_what_a_device_does_not_allow_cannot_be_pressed_and_says_why(browser, site, url):

@@ -5,10 +5,19 @@ import subprocess
 
 import pytest
 
+from tests.support import page_fleet
 from tests.support.page_fleet import NAMES_THAT_BITE
+from tests.support.processes import wait_for
 from tests.support.requirements import require
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+ASK_NOW = "window.dispatchEvent(new Event('online'))"
+"""A page asks at once when the network is back; else it is ten seconds."""
+
+
+def arrived(name):
+    return {**page_fleet.recordings(1)[0], "upload_id": "f" * 32, "name": name}
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +39,7 @@ def test_a_recording_is_found_shown_and_taken(browser, site, url, video):
     assert "h264,aac · 3840x2160 · +48.1374+011.5755" in said
     assert "cut short: its recorder did not come to close it" in said
     assert NAMES_THAT_BITE[0] in said, "what a device told is text"
+    assert "recorded \u2013" not in said, "what cannot be read is left out"
 
     browser.type("#device", "pi-gate-2")
     browser.do("press", key="Enter")
@@ -66,6 +76,66 @@ def test_a_receipt_is_read_when_it_is_opened(browser, url):
     browser.wait_text('"verified_against": "client"', ".recordings pre")
     shown = json.loads(browser.text(".recordings pre"))
     assert shown["name"] == "DJI_0001.MP4"
+
+
+def test_what_arrives_is_there_without_a_reload_and_what_is_read_stays(browser, site, url):
+    browser.goto(f"{url}#/recordings")
+    browser.wait("document.querySelectorAll('.recordings > li').length === 20")
+    browser.click(".page > button")
+    browser.wait_text("23 recordings, newest first.", ".summary")
+    browser.click(".recordings summary")
+    browser.wait_text('"verified_against": "client"', ".recordings pre")
+    browser.click("h1")  # the pointer is elsewhere
+
+    site.recordings.insert(0, arrived("DJI_NEW.MP4"))
+    browser.evaluate(ASK_NOW)
+
+    browser.wait_text("DJI_NEW.MP4", ".recordings > li:first-child")
+    assert browser.text(".summary") == "24 recordings, newest first."
+    assert browser.evaluate("document.querySelectorAll('.recordings details[open]').length") == 1
+
+
+def test_no_recording_moves_away_under_the_pointer(browser, site, url):
+    browser.goto(f"{url}#/recordings")
+    browser.wait("document.querySelectorAll('.recordings > li').length === 20")
+    browser.evaluate(
+        "document.querySelector('.recordings').dispatchEvent(new Event('pointermove'))"
+    )
+
+    site.recordings.insert(0, arrived("DJI_NEW.MP4"))
+    before = len(site.asked)
+    browser.evaluate(ASK_NOW)
+    wait_for(lambda: len(site.asked) > before, "the page asks")
+    browser.wait("document.querySelector('#standing').dataset.tone === 'good'")
+    assert "DJI_0001.MP4" in browser.text(".recordings > li:first-child")
+    browser.evaluate(
+        "document.querySelector('.recordings').dispatchEvent(new Event('pointerleave'))"
+    )
+
+    browser.wait_text("DJI_NEW.MP4", ".recordings > li:first-child")
+
+
+def test_a_group_that_goes_on_is_shown_so_and_its_files_stay_open(browser, site, url):
+    browser.goto(url + "#/groups")
+    browser.wait("document.querySelectorAll('.groups > li').length === 3")
+    browser.evaluate("document.querySelectorAll('.groups summary')[1].click()")
+    browser.wait("document.querySelectorAll('.members li').length === 3")
+
+    group = site.groups[1]
+    last = {
+        **group["members"][2],
+        **{key: group["members"][1][key] for key in ("upload_id", "verified_at")},
+    }
+    site.groups[1] = {
+        **group,
+        "done": 3,
+        "state": "complete",
+        "members": [*group["members"][:2], last],
+    }
+    browser.evaluate(ASK_NOW)
+
+    browser.wait_text("complete, 3 files", ".groups > li:nth-child(2)")
+    browser.wait("document.querySelectorAll('.members a.button').length === 3")
 
 
 def test_a_group_says_how_much_of_it_is_here_and_shows_its_files_when_it_is_opened(browser, url):

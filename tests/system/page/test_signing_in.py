@@ -60,3 +60,36 @@ def test_a_server_that_is_away_is_told_with_what_it_means_until_it_is_back(brows
     browser.click("#lost button")
     browser.wait("document.getElementById('lost').hidden")
     browser.wait_text("drone-999-new", "tbody tr:first-child")
+
+
+@pytest.mark.parametrize(
+    ("where", "shown"),
+    [
+        ("#/", "tbody tr"),
+        ("#/device/pi-gate-2", ".columns"),
+        ("#/recordings", ".recordings > li"),
+        ("#/groups", ".groups > li"),
+    ],
+)
+def test_each_view_says_that_the_server_is_away_and_that_the_session_has_ended(
+    browser, site, url, where, shown
+):
+    site.mode = "user"
+    browser.goto(url + where)
+    browser.wait(f"document.querySelector({shown!r})")
+
+    site.is_down = True
+    browser.evaluate("window.dispatchEvent(new Event('online'))")  # it asks at once
+    browser.wait_text("Not connected since", "#lost")
+    assert browser.text("#standing") == "not connected"
+    site.mode = "none"
+    site.is_down = False
+    browser.click("#lost button")
+
+    browser.wait("document.querySelector('.login')")
+    assert "Your session has ended" in browser.text("#announcements")
+    browser.wait("document.getElementById('lost').hidden")
+    browser.type("#user", "alice")
+    browser.type("#password", "correct horse")
+    browser.do("press", key="Enter")
+    browser.wait(f"document.querySelector({shown!r})")

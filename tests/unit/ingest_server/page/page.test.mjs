@@ -12,6 +12,7 @@ const words = await page('words')
 const holds = await page('device_holds')
 const fleet = await page('fleet_view')
 const told = await page('device_told')
+const newest = await page('newest')
 
 const plain = (shown) => shown.replaceAll('\u00a0', ' ')
 
@@ -106,6 +107,21 @@ test('a server that fails is asked less and less, and nobody asks in one moment'
   assert.deepEqual([1, 2, 3, 5, 6, 99, 1e9].map((failures) => pace.delayS(failures, false, 1)), [1.5, 3, 6, 24, 48, 60, 60])
   assert.equal(pace.delayS(6, false, 0), 24)
   assert.equal(pace.delayS(1, true, 0), 30)
+  assert.deepEqual([pace.delayS(0, false, 0, 10), pace.delayS(0, true, 0, 10), pace.delayS(1, false, 1, 10)], [10, 30, 1.5])
+})
+
+test('what comes stands on top, what was read stays, and what has moved or gone stands there once', () => {
+  const listed = (names, following = null) => ({ rows: [...names].map((name) => ({ name })), following })
+  const joined = (known, fresh) => {
+    const { rows: found, following } = newest.joined(known, fresh, (one) => one.name)
+    return [found.map((one) => one.name).join(''), following]
+  }
+  assert.deepEqual(joined(listed('abcdef', '6'), listed('xab', '3')), ['xabcdef', '6'])
+  assert.deepEqual(joined(listed('abcdef', '6'), listed('fab', '3')), ['fabcde', '6'])
+  assert.deepEqual(joined(listed('abcdef', '6'), listed('acd', '3')), ['acdef', '6'])
+  assert.deepEqual(joined(listed('abc', '3'), listed('xabc', '4')), ['xabc', '4'])
+  assert.deepEqual(joined(listed('abc', '3'), listed('xyz', '3')), ['xyz', '3'])
+  assert.deepEqual(joined(listed('abc'), listed('')), ['', null])
 })
 
 test('a day is the day here, whatever the clocks did in it', () => {
