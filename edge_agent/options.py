@@ -50,7 +50,7 @@ def _add_running(commands: Parsers, common: argparse.ArgumentParser, call: Calls
     check = commands.add_parser(
         "check",
         parents=[common],
-        help="try everything that must work, once, and say what to mend; the running agent does it",
+        help="try everything once, as the running agent, and say what to do",
     )
     check.set_defaults(command=call["check"])
     status = commands.add_parser(
@@ -58,23 +58,25 @@ def _add_running(commands: Parsers, common: argparse.ArgumentParser, call: Calls
     )
     form = status.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as one JSON object")
-    form.add_argument("--watch", action="store_true", help="again each second, until Ctrl-C")
+    form.add_argument(
+        "--watch", action="store_true", help="show it again each second, until Ctrl-C"
+    )
     status.add_argument(
-        "--failed", action="store_true", help="what has failed, why, and how to try it again"
+        "--failed", action="store_true", help="show what has failed, why, and how to try it again"
     )
     status.set_defaults(command=call["status"])
 
 
 def _add_pausing(commands: Parsers, common: argparse.ArgumentParser, call: Calls) -> None:
     for name, what in (
-        ("pause", "send nothing until told to resume, across restarts too"),
-        ("resume", "go on after a pause"),
+        ("pause", "send nothing until `resume`, across restarts too"),
+        ("resume", "end a pause"),
     ):
         pausing = commands.add_parser(name, parents=[common], help=what)
         pausing.set_defaults(command=call["pause"], do=name)
         if name == "pause":
             pausing.add_argument(
-                "--for", dest="seconds", type=int, metavar="SECONDS", help="go on by itself then"
+                "--for", dest="seconds", type=int, metavar="SECONDS", help="end it after so long"
             )
 
 
@@ -84,21 +86,21 @@ def _add_holding(commands: Parsers, common: argparse.ArgumentParser, call: Calls
         parents=[common],
         help="for a robot's program: send nothing while it is armed, drives or is busy",
         description="Sends nothing until `edge-agent release`, across restarts too. A hold whose program has"
-        " ended, or from before a reboot, holds on and is named in status.",
+        " ended, or that is older than the last boot, still holds. `edge-agent status` names it.",
     )
     hold.add_argument(
         "--for",
         dest="for_s",
         type=_time,
         metavar="TIME",
-        help="end by itself then: 90s, 10m, 2h, 1d",
+        help="end it after so long: 90s, 10m, 2h, 1d",
     )
-    hold.add_argument("--reason", metavar="TEXT", help="why, for people")
+    hold.add_argument("--reason", metavar="TEXT", help="the reason that status shows")
     hold.add_argument(
-        "--pid", type=int, metavar="PID", help="whose hold it is: status says if that process ended"
+        "--pid", type=int, metavar="PID", help="the process that holds: status says if it has ended"
     )
     hold.set_defaults(command=call["hold"], do="hold")
-    release = commands.add_parser("release", parents=[common], help="end what `hold` began")
+    release = commands.add_parser("release", parents=[common], help="end a hold")
     release.set_defaults(command=call["hold"], do="release")
 
 
@@ -107,12 +109,16 @@ def _add_recordings(commands: Parsers, common: argparse.ArgumentParser, call: Ca
         "now",
         parents=[common],
         help="send these recordings before all others, whatever the rules say",
-        description="Sends recordings before all others, at times at which nothing else is sent."
-        " A pause holds them as well.",
+        description="Sends recordings before all others, also at times at which your timetable sends nothing."
+        " A pause or a hold keeps them back.",
     )
-    now.add_argument("names", nargs="+", metavar="FILE", help="a path, or a file_id")
     now.add_argument(
-        "--metered", action="store_true", help="over a link that is metered or has used its budget"
+        "names", nargs="+", metavar="FILE", help="a path, or the file_id that `status --json` shows"
+    )
+    now.add_argument(
+        "--metered",
+        action="store_true",
+        help="also over a link that is metered, or has used up its daily_bytes",
     )
     now.set_defaults(command=call["now"])
     rescan = commands.add_parser(
@@ -123,17 +129,17 @@ def _add_recordings(commands: Parsers, common: argparse.ArgumentParser, call: Ca
         "retry",
         parents=[common],
         help="try again what has failed: all of it, or one recording",
-        description="Tries again what has failed. That happens by itself after an upgrade, and when"
-        " [server] url or the token is another.",
+        description="Tries again what has failed. The agent does that by itself after an upgrade, and after you"
+        " change [server] url or the token.",
     )
     chosen = retry.add_mutually_exclusive_group(required=True)
-    chosen.add_argument("--all", action="store_true", help="all that the server has refused")
+    chosen.add_argument("--all", action="store_true", help="everything that has failed")
     chosen.add_argument(
         "ids",
         nargs="*",
         default=[],
         metavar="ID",
-        help="file_id, as in status --json and over MQTT",
+        help="a file_id that `status --json` or MQTT shows",
     )
     retry.set_defaults(command=call["retry"])
 
@@ -142,23 +148,21 @@ def _add_login(commands: Parsers, common: argparse.ArgumentParser, call: Calls) 
     rotate = commands.add_parser(
         "rotate-token",
         parents=[common],
-        help="replace this device's token by a new one, beside a running agent too",
+        help="replace this device's token by a new one; the agent may run",
     )
     rotate.set_defaults(command=call["rotate"])
     mqtt = commands.add_parser(
-        "mqtt", parents=[common], help="what the broker keeps of this device"
+        "mqtt", parents=[common], help="remove this device from the MQTT broker"
     )
     mqtt.add_argument(
         "--unregister",
         action="store_true",
         required=True,
-        help="have it forget the device, in Home Assistant too, while no agent runs",
+        help="remove what the broker retains of this device, and so the device from Home Assistant; stop the agent too",
     )
     mqtt.set_defaults(command=call["mqtt"])
-    schema = commands.add_parser(
-        "mqtt-schema", help="print the JSON Schemas of what is said over MQTT"
-    )
-    schema.add_argument("name", nargs="?", choices=CONTRACT, help="of one message only")
+    schema = commands.add_parser("mqtt-schema", help="print the JSON Schemas of the MQTT messages")
+    schema.add_argument("name", nargs="?", choices=CONTRACT, help="only this message")
     schema.set_defaults(command=call["mqtt_schema"])
 
 
@@ -166,25 +170,25 @@ def _add_upload(commands: Parsers, common: argparse.ArgumentParser, call: Calls)
     upload = commands.add_parser(
         "upload",
         parents=[common],
-        help="send files once and wait until they are verified; or say that a recorder has finished them",
+        help="send files once and wait until they are verified; or tell the agent that they are finished",
     )
     upload.add_argument("files", nargs="+", type=given_path, metavar="FILE")
     how = upload.add_mutually_exclusive_group()
     how.add_argument(
         "--finished",
         action="store_true",
-        help="for a recorder's hook: files of the watched folder are finished; wait for nothing",
+        help="for a recorder's hook: tell the agent that these files of the watched folder are finished",
     )
     upload.add_argument(
         "--socket",
         type=given_path,
         metavar="PATH",
-        help="of a recorder's hook (--finished) that runs as another user: where the agent listens to it",
+        help="with --finished, as another user than the agent's: the agent's socket for hooks",
     )
     how.add_argument(
         "--now",
         action="store_true",
-        help="as they are, though a program may still write to them, or nobody can say",
+        help="send the files as they are, even if a program may still write to them",
     )
     upload.set_defaults(command=call["upload"])
 

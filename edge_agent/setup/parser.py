@@ -12,9 +12,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     setup = commands.add_parser(
         "setup",
         help="make this machine a device: configuration, token, access to the folder, service (root)",
-        description="Makes this machine a device of a server, and starts it. `ingest-server setup` prints the line"
-        " for it. What is there already stays as it is: run it again after whatever went wrong. An option that is"
-        " left out says what it said the last time.",
+        description="Makes this machine a device of a server, and starts the agent. `ingest-server setup` prints the"
+        " command with its options. It keeps what exists already. Run it again after a failure. An option that"
+        " you leave out keeps its last value.",
     )
     setup.add_argument("--server", metavar="URL", help="https://HOST:PORT")
     setup.add_argument("--folder", type=given_path, metavar="DIR", help="where the camera writes")

@@ -24,8 +24,8 @@ class AbortCommand(Commands):
             parents=[common],
             help="end unfinished uploads, and free their bytes at once",
             description="Ends unfinished uploads and frees their bytes, at once. Published files "
-            "are never touched. A client that goes on with such an upload is told that it was "
-            "aborted, and sends the file anew if it still has it.",
+            "are never touched. A client that goes on with such an upload learns that it was "
+            "aborted, and sends the file again if it still has it.",
         )
         abort.add_argument("upload_ids", metavar="UPLOAD_ID", nargs="*", help="as `list` shows it")
         abort.add_argument("--device", metavar="DEVICE", help="all open uploads of this device")

@@ -13,13 +13,13 @@ class BrokerCommands(Commands):
 
     def add_parsers(self, commands: Parsers, common: Parser) -> None:
         mqtt = commands.add_parser(
-            "mqtt", parents=[common], help="what the broker retains of this server"
+            "mqtt", parents=[common], help="remove the fleet from the MQTT broker"
         )
         mqtt.add_argument(
             "--unregister",
             action="store_true",
             required=True,
-            help="have it forget the fleet, in Home Assistant too, while the server is stopped",
+            help="remove what the broker retains, and so the fleet from Home Assistant; stop the server first",
         )
         mqtt.set_defaults(command=self._unregister)
 

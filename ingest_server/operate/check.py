@@ -26,11 +26,11 @@ class CheckCommand(Commands):
         parser = commands.add_parser(
             "check",
             parents=[common],
-            help="try the database and the store of files; beside a running server",
-            description="Tries what the configuration names: whether the database takes a write, and "
-            "whether the store of files takes, gives back and removes what the server will ask of it. In "
-            "a bucket, an object of two parts is made, read and removed. Exit code 1 when something "
-            "fails; a WARN says what a store does not do, and what that means.",
+            help="try the database and the store of files; the server may run",
+            description="Tries whether the database takes a write, and whether the store takes, gives back "
+            "and removes files. In a bucket, it makes an object of two parts, reads it and removes it. "
+            "A WARN says what a store does not do, and what that means. The exit code is 1 if something "
+            "fails.",
         )
         parser.set_defaults(command=self._check)
 

@@ -20,20 +20,26 @@ class ClaimCommands(Commands):
 
     def add_parsers(self, commands: Parsers, common: Parser) -> None:
         claim = commands.add_parser(
-            "claim", help="claim tokens: one on many images, a token of its own for each device"
+            "claim", help="claim tokens: many devices share one, and each gets its own token for it"
         )
         actions = claim.add_subparsers(required=True, metavar="ACTION")
         add = actions.add_parser(
-            "add", parents=[common], help="make one; printed once, as the last line of stdout"
+            "add",
+            parents=[common],
+            help="make a claim token; it is printed once, as the last line of stdout",
         )
-        add.add_argument("--devices", type=int, required=True, metavar="N", help="for how many")
-        add.add_argument("--expires", type=moment, required=True, metavar="WHEN", help="30d, ...")
+        add.add_argument(
+            "--devices", type=int, required=True, metavar="N", help="how many devices may use it"
+        )
+        add.add_argument(
+            "--expires", type=moment, required=True, metavar="WHEN", help="2027-01-31, 12h, 30d"
+        )
         add.set_defaults(command=self._add, begins=True)
-        listed = actions.add_parser("list", parents=[common], help="show them by their ids")
+        listed = actions.add_parser("list", parents=[common], help="show claim tokens by their ids")
         listed.add_argument("--json", action="store_true", help="as a JSON array")
         listed.set_defaults(command=self._list)
         revoke = actions.add_parser(
-            "revoke", parents=[common], help="end one; its devices keep their tokens"
+            "revoke", parents=[common], help="end a claim token; its devices keep their tokens"
         )
         revoke.add_argument("claim_id", metavar="CLAIM_ID")
         revoke.set_defaults(command=self._revoke)

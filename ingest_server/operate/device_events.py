@@ -23,14 +23,16 @@ class EventsCommand(Commands):
 
     def add_parsers(self, commands: Parsers, common: Parser) -> None:
         events = commands.add_parser(
-            "events", parents=[common], help="show what devices told of, newest last"
+            "events", parents=[common], help="show what happened on devices, newest last"
         )
         events.add_argument("--device", metavar="DEVICE", help="only those of this device")
         events.add_argument(
             "--limit", type=int, default=100, metavar="N", help="the newest N (100)"
         )
-        events.add_argument("--follow", action="store_true", help="go on with what happens next")
-        events.add_argument("--json", action="store_true", help="one JSON document a line")
+        events.add_argument(
+            "--follow", action="store_true", help="keep running, and show new events"
+        )
+        events.add_argument("--json", action="store_true", help="one JSON document on each line")
         events.set_defaults(command=self._events)
 
     def _events(self, options: argparse.Namespace) -> int:

@@ -30,7 +30,7 @@ class DevicesCommand(Commands):
         devices = commands.add_parser(
             "devices",
             parents=[common],
-            help="show devices: whether they are there, what they do, what waits and what failed",
+            help="show devices: whether they are online, what they do, what waits and what failed",
         )
         devices.add_argument("--json", action="store_true", help="as a JSON array")
         devices.set_defaults(command=self._devices)

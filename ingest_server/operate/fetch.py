@@ -24,18 +24,30 @@ class FetchCommand(Commands):
             "fetch",
             parents=[common],
             help="have a device send recordings before all others",
-            description="Has a device send what it holds back, or what waits far behind, before all "
-            "others: recordings whose name fits PATTERN, or that are of a time. It is done when they are "
-            "here; without --metered not over a metered link.",
+            description="Has a device send recordings before all others, also those that it holds "
+            "back. Choose them by name (PATTERN), by time (--from, --to), or both. The command ends when "
+            "they have arrived.",
         )
         fetch.add_argument("device", metavar="DEVICE")
         fetch.add_argument("pattern", nargs="?", metavar="PATTERN", help="such as 'DJI_004*'")
         fetch.add_argument(
-            "--from", dest="since", type=past, metavar="WHEN", help="2027-01-31, 12h"
+            "--from",
+            dest="since",
+            type=past,
+            metavar="WHEN",
+            help="last written since then: 2027-01-31, 12h",
         )
-        fetch.add_argument("--to", dest="until", type=past, metavar="WHEN", help="2027-01-31, 2h")
+        fetch.add_argument(
+            "--to",
+            dest="until",
+            type=past,
+            metavar="WHEN",
+            help="last written until then: 2027-01-31, 2h",
+        )
         fetch.add_argument("--metered", action="store_true", help="also over a metered link")
-        fetch.add_argument("--no-wait", action="store_true", help="do not wait for its answer")
+        fetch.add_argument(
+            "--no-wait", action="store_true", help="do not wait until they have arrived"
+        )
         fetch.set_defaults(command=self._fetch)
 
     def _fetch(self, options: argparse.Namespace) -> int:

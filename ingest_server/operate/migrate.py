@@ -75,7 +75,7 @@ class MigrateCommand(Commands):
         parser.add_argument(
             "--back",
             action="store_true",
-            help="with --to: let the server as it was be started again, where nothing came to the new one yet",
+            help="with --to: let the old server start again, if nothing has come to the new one yet",
         )
         parser.set_defaults(command=self._run)
 

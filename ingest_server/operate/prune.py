@@ -25,12 +25,12 @@ class PruneCommand(Commands):
         prune = commands.add_parser(
             "prune",
             parents=[common],
-            help="let the database forget what is over; never what a published file is known by",
-            description="Lets the database forget: uploads that have ended without a file; those "
-            "whose file [retention] has removed; events that nobody waits for; notes and metadata "
-            "of complete uploads. Of a file that is still published its device, name, length, "
-            "digest, identity and receipt are kept for good. In small steps, beside a running "
-            "server. Without it the server forgets the first and third after 30 days by itself.",
+            help="delete old records from the database, but never the receipt of a published file",
+            description="Deletes old records from the database: uploads that ended without a file, "
+            "uploads whose file [retention] has removed, events that were delivered or given up, and the "
+            "notes and metadata of complete uploads. Of a file that is still published, the database "
+            "keeps device, name, length, digest, identity and receipt for good. The server may run. By "
+            "itself, it deletes such uploads without a file, and such events, after 30 days.",
         )
         prune.add_argument(
             "--older-than",

@@ -25,18 +25,22 @@ class RestoreCommand(Commands):
         parser = commands.add_parser(
             "restore",
             parents=[common],
-            help="go on from a copy of a database that is gone, damaged or older",
-            description="Puts the newest copy that is whole in the place of a database that is gone or "
-            "damaged, or older than what was committed to it. What is there of it is kept beside it "
-            "(state.db.damaged-1). An older one stays where no copy knows more. A database that can be "
-            "read is not replaced otherwise.",
+            help="replace a database that is gone, damaged or too old by a copy",
+            description="Replaces a database that is gone, damaged, or older than what was committed to "
+            "it, by the newest copy that is whole. The old one is kept beside it (state.db.damaged-1). If "
+            "no copy is newer, an older database stays. Any other database that can be read is not "
+            "replaced. Stop the server first.",
         )
         what = parser.add_mutually_exclusive_group()
         what.add_argument(
-            "--from", dest="source", type=given_path, metavar="FILE", help="this copy"
+            "--from",
+            dest="source",
+            type=given_path,
+            metavar="FILE",
+            help="the copy (default: the server's newest own one)",
         )
         what.add_argument(
-            "--empty", action="store_true", help="begin with a new database, where there is no copy"
+            "--empty", action="store_true", help="begin with a new database if there is no copy"
         )
         parser.set_defaults(command=self._restore)
 

@@ -24,7 +24,9 @@ class TokenCommands(Commands):
         token = commands.add_parser("token", help="add, list and revoke the tokens of devices")
         tokens = token.add_subparsers(required=True, metavar="ACTION")
         add = tokens.add_parser(
-            "add", parents=[common], help="make a token; printed once, as the last line of stdout"
+            "add",
+            parents=[common],
+            help="make a token; it is printed once, as the last line of stdout",
         )
         add.add_argument("device", metavar="DEVICE", help="lower case letters, digits, _ and -")
         add.add_argument("--expires", type=moment, metavar="WHEN", help="2027-01-31, 12h, 90d, 2y")
@@ -38,14 +40,16 @@ class TokenCommands(Commands):
             "--group",
             action="append",
             metavar="NAME",
-            help="a group that a [[route]] sends elsewhere; may be repeated",
+            help="a group for [[route]], [[notify]] and [[webhook]]; may be repeated",
         )
         add.set_defaults(command=self._add, begins=True)
         listed = tokens.add_parser("list", parents=[common], help="show tokens by their ids")
         listed.add_argument("--json", action="store_true", help="as a JSON array")
         listed.set_defaults(command=self._list)
-        revoke = tokens.add_parser("revoke", parents=[common], help="end tokens, at once")
-        revoke.add_argument("which", metavar="DEVICE|TOKEN_ID", help="all of a device, or one")
+        revoke = tokens.add_parser("revoke", parents=[common], help="end tokens at once")
+        revoke.add_argument(
+            "which", metavar="DEVICE|TOKEN_ID", help="all tokens of a device, or one token"
+        )
         revoke.set_defaults(command=self._revoke)
 
     def _add(self, options: argparse.Namespace) -> int:

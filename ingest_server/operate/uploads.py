@@ -29,7 +29,10 @@ class UploadCommands(Commands):
         listed.add_argument("--device", metavar="DEVICE", help="only those of this device")
         listed.add_argument("--limit", type=_count, metavar="N", help="only the newest N of them")
         listed.add_argument(
-            "--since", type=past, metavar="WHEN", help="made since then: 2027-01-31, 12h, 90d"
+            "--since",
+            type=past,
+            metavar="WHEN",
+            help="only those created since then: 2027-01-31, 12h, 90d",
         )
         listed.set_defaults(command=self._list)
 

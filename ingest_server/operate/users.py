@@ -22,26 +22,33 @@ class UserCommands(Commands):
     """The commands; they work beside a running server, and at once."""
 
     def add_parsers(self, commands: Parsers, common: Parser) -> None:
-        user = commands.add_parser("user", help="add, list and remove who may log in to the page")
+        user = commands.add_parser(
+            "user", help="add, list and remove people who may log in to the page"
+        )
         users = user.add_subparsers(required=True, metavar="ACTION")
         add = users.add_parser(
-            "add", parents=[common], help="add one; the password is asked for, or a line of stdin"
+            "add",
+            parents=[common],
+            help="add a user; asks for the password, or reads a line of stdin",
         )
         add.add_argument("name", metavar="NAME", help="lower case letters, digits, . _ @ and -")
         add.add_argument(
-            "--role", choices=ROLES, default=OPERATOR, help="operator (default), viewer: only looks"
+            "--role",
+            choices=ROLES,
+            default=OPERATOR,
+            help="operator (default), or viewer, who only looks",
         )
         add.set_defaults(command=self._add, begins=True)
-        listed = users.add_parser("list", parents=[common], help="show them")
+        listed = users.add_parser("list", parents=[common], help="show users")
         listed.add_argument("--json", action="store_true", help="as a JSON array")
         listed.set_defaults(command=self._list)
         password = users.add_parser(
-            "password", parents=[common], help="give one another password; ends the sessions"
+            "password", parents=[common], help="change a password; ends the user's sessions"
         )
         password.add_argument("name", metavar="NAME")
         password.set_defaults(command=self._password)
         remove = users.add_parser(
-            "remove", parents=[common], help="remove one, and end the sessions, at once"
+            "remove", parents=[common], help="remove a user, and end the sessions at once"
         )
         remove.add_argument("name", metavar="NAME")
         remove.set_defaults(command=self._remove)

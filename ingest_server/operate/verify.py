@@ -25,10 +25,10 @@ class VerifyCommand(Commands):
         verify = commands.add_parser(
             "verify",
             parents=[common],
-            help="read every published file and compare it with its receipt; beside a running server",
-            description="Reads every published file and compares it with its receipt. One that is "
-            "not the recording any more is moved to quarantine/ and told of as an event. Exit code 1 "
-            "when a file is corrupt or cannot be read; a file that somebody moved away is no fault.",
+            help="read every published file and compare it with its receipt; the server may run",
+            description="Reads every published file and compares it with its receipt. A file that "
+            "has changed is moved to quarantine/, and the server sends an event. The exit code is 1 if a "
+            "file is corrupt or cannot be read. A file that somebody moved away is no fault.",
         )
         verify.add_argument("--json", action="store_true", help="the report as a JSON document")
         verify.add_argument(

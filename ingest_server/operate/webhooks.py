@@ -17,19 +17,21 @@ class WebhookCommands(Commands):
     """The commands; they work beside a running server, and at once."""
 
     def add_parsers(self, commands: Parsers, common: Parser) -> None:
-        webhook = commands.add_parser("webhook", help="show and repeat what webhooks were told")
+        webhook = commands.add_parser("webhook", help="show and repeat deliveries to webhooks")
         actions = webhook.add_subparsers(required=True, metavar="ACTION")
         listed = actions.add_parser("list", parents=[common], help="show deliveries, newest last")
         listed.add_argument("--json", action="store_true", help="as a JSON array")
-        listed.add_argument("--state", choices=["pending", "done", "dead"], help="only these")
+        listed.add_argument(
+            "--state", choices=["pending", "done", "dead"], help="only those in this state"
+        )
         listed.set_defaults(command=self._list)
         replay = actions.add_parser(
-            "replay", parents=[common], help="tell again, and let a disabled target be told again"
+            "replay", parents=[common], help="send again, also to a target that was disabled"
         )
         replay.add_argument(
             "which",
             metavar="EVENT_ID|TARGET|dead",
-            help="one event, all that a target was not told, or all that was given up",
+            help="one event; all that a target has not got; or all that was given up",
         )
         replay.set_defaults(command=self._replay)
 

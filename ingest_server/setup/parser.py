@@ -17,8 +17,8 @@ def add_parser(
         "setup",
         help="make this machine the server: certificate, configuration, first claim, service (root)",
         description="Makes this machine a server that speaks https, starts it, and prints the one line that each"
-        " device needs. What is there already stays as it is: run it again after whatever went wrong, to add a name,"
-        " or to see the line again. An option that is left out says what it said the last time.",
+        " device needs. It keeps what exists already. Run it again after a failure, to add a name, or to see the"
+        " line again. An option that you leave out keeps its last value.",
     )
     setup.add_argument(
         "--name",
@@ -41,7 +41,7 @@ def add_parser(
         "--ca-file",
         type=given_path,
         metavar="FILE",
-        help="who signed it, where devices do not know them",
+        help="the CA that signed it, if devices do not know it",
     )
     setup.add_argument(
         "--devices", type=int, default=10, metavar="N", help="for how many the claim is (10)"
