@@ -2,7 +2,7 @@
 
 Without instructions for AES (each Raspberry Pi before the 5) ChaCha20 takes a fifth of AES's time. Of
 TLS 1.2 a context puts that in order; of TLS 1.3 only OpenSSL's own configuration can say it before Python
-3.15 (docs/install.md).
+3.15 (docs/install-device.md).
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def check_cipher(url: str) -> Iterator[Finding]:
     if url.startswith("https") and not ciphers.has_aes() and not ciphers.prefers_chacha():
         text = (
             "this processor has no instructions for AES, and TLS 1.3 begins with AES: each byte costs"
-            " about five times the work; put ChaCha20 first as docs/install.md says"
+            " about five times the work; put ChaCha20 first as docs/install-device.md says"
         )
         yield Finding("WARN", "cipher", text)
 

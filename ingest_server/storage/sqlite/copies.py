@@ -1,7 +1,7 @@
 """Copies of the database beside it, for when it is damaged or gone: ``state.db.copy-1``, the newest, to 3.
 
 Each is a whole database in one file, as of one moment, and was read after it was made. What was
-acknowledged since is not in it: the way back is described in docs/install.md.
+acknowledged since is not in it: the way back is described in docs/backup.md.
 """
 
 from __future__ import annotations

@@ -27,5 +27,5 @@ def test_a_board_without_aes_is_told_what_to_do_about_its_ciphers(monkeypatch):
 
     [found] = check_cipher("https://s.example")
 
-    assert "docs/install.md" in found.text
+    assert "docs/install-device.md" in found.text
     assert list(check_cipher("http://s.example")) == []
