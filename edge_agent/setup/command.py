@@ -39,7 +39,11 @@ def setup_device(options: argparse.Namespace) -> int:
         SetupError: something stands in the way; what was done is noted, and the same command goes on.
     """
     with in_words():
-        _carry_out(options, machine_for("agent.json", rehearses=options.dry_run or options.show))
+        if options.show and not options.undo:
+            sys.stdout.write(rendered(HEADING, _Plan.of(options).wanted.tables))
+        else:
+            rehearses = options.dry_run or options.show
+            _carry_out(options, machine_for("agent.json", rehearses=rehearses))
     return 0
 
 
@@ -51,11 +55,7 @@ def _carry_out(options: argparse.Namespace, machine: Machine) -> None:
                 f"Recordings, and the agent's memory in {STATE} with its token, are where they were."
             )
         return
-    plan = _Plan.of(options)
-    if options.show:
-        sys.stdout.write(rendered(HEADING, plan.wanted.tables))
-    else:
-        plan.carry_out(machine)
+    _Plan.of(options).carry_out(machine)
 
 
 _TAKES = {

@@ -65,9 +65,8 @@ class Access:
         Raises:
             SetupError: the folder's file system has no lists, or something else is in the way.
         """
-        is_changed = False
-        if text := self._drop_in():
-            is_changed = machine.file(DROP_IN, text, "what the service may do in the folder")
+        text, what = self._drop_in(), "what the service may do in the folder"
+        is_changed = machine.file(DROP_IN, text, what) if text else machine.no_file(DROP_IN, what)
         if machine.rehearses and _no_user():
             machine.say(f"would make  {self.folder} open to {USER}, where it is not")
         elif not self.reads_everything or self.deletes:

@@ -64,6 +64,7 @@ class OwnToken:
         """
         device, url = self.settings.device_id, self.settings.server.url
         try:
+            machine.change()
             if not given.startswith(_OF_A_DEVICE):
                 write_token(self.path, self._claimed(given))
                 return

@@ -43,7 +43,10 @@ class Journal:
         except FileNotFoundError:
             pass
         except PermissionError as error:
-            raise SetupError(f"{path} cannot be read: run this as root (sudo).") from error
+            raise SetupError(
+                f"Setup has run here, and only root may read what it made ({path}): run this as root (sudo). --dry-run"
+                " changes nothing then either."
+            ) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SetupError(
                 f"{path}, the list of what setup has made here, cannot be read ({error}). Move it away: setup then"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from edge_host.durable import sync
 from edge_host.setup.durable import make_folder, put
 from edge_host.setup.errors import SetupError, in_words
 from edge_host.setup.journal import FOLDER as JOURNALS
@@ -20,6 +21,8 @@ from edge_host.setup.journal import Journal
 
 FILE, FOLDER, SERVICE = "file", "folder", "start of"
 """What is made, in the words in which it is said to be removed."""
+UNFINISHED = "unfinished"
+"""Something was changed, and the service has not been started anew since: whoever was cut off does not know what."""
 _COMMAND_S = 120.0
 
 _say = partial(print, flush=True)
@@ -37,6 +40,7 @@ class Machine:
         self.journal = journal
         self.rehearses = rehearses
         self.say = say
+        self.was_cut_off = journal.find(UNFINISHED, "") is not None
         self._rehearsed: set[Path] = set()
 
     def user(self, name: str, what: str, home: str) -> None:
@@ -84,8 +88,7 @@ class Machine:
             return False
         if found is not None and found != content and not self.wrote(path):
             raise SetupError(
-                f"{path} ({what}) is there, and setup has not written it as it is now. Move it away, or put into it"
-                " what setup would write (--show prints that)."
+                f"{_is_others(path, what)}, or put into it what setup would write (--show prints that)."
             )
         self.folder(path.parent, mode=0o755)
         with self._making(f"{path} ({what})") as is_meant:
@@ -93,6 +96,29 @@ class Machine:
                 self.journal.note(FILE, str(path), digest(content))
                 put(path, content, mode=mode, gid=gid_of(group))
         return True
+
+    def no_file(self, path: Path, what: str) -> bool:
+        """Have no file there that an earlier setup has written; returns whether there was one.
+
+        Raises:
+            SetupError: somebody has changed it since, or it cannot be removed.
+        """
+        made = self.journal.find(FILE, str(path))
+        if made is None:
+            return False
+        is_there = _content(path) is not None
+        if is_there and not self.wrote(path):
+            raise SetupError(f"{_is_others(path, what)}.")
+        if not self.rehearses:
+            with in_words(f"Not removed: {path} ({what})"):
+                if is_there:
+                    self.change()
+                    path.unlink()
+                    sync(path.parent)
+                self.journal.forget(made)
+        if is_there:
+            self.say(f"{'would remove' if self.rehearses else '   removed'}  {path} ({what})")
+        return is_there
 
     def wrote(self, path: Path) -> bool:
         """Return whether what is at *path* is as setup has written it.
@@ -115,12 +141,36 @@ class Machine:
                     self.journal.note(kind, name)
                 action()
 
+    def change(self) -> None:
+        """Note that something is about to be changed that the service may not know of yet.
+
+        Raises:
+            OSError: it is not noted, so it must not be changed.
+        """
+        self.journal.note(UNFINISHED, "")
+
+    def finish(self) -> None:
+        """Note that the service knows it all.
+
+        Raises:
+            OSError: it is still noted that it does not.
+        """
+        self.was_cut_off = False
+        if (one := self.journal.find(UNFINISHED, "")) is not None:
+            self.journal.forget(one)
+
     @contextlib.contextmanager
     def _making(self, what: str) -> Iterator[bool]:
         """Yield whether it is to be made and not only said; that it is made is said once it is."""
         with in_words(f"Not made: {what}"):
+            if not self.rehearses:
+                self.change()
             yield not self.rehearses
         self.say(f"{'would make' if self.rehearses else '      made'}  {what}")
+
+
+def _is_others(path: Path, what: str) -> str:
+    return f"{path} ({what}) is there, and setup has not written it as it is now. Move it away"
 
 
 def _add_user(name: str, what: str, home: str) -> None:
@@ -223,11 +273,16 @@ def machine_for(journal: str, *, rehearses: bool) -> Machine:
     """
     noted = JOURNALS / journal
     if rehearses:
-        return Machine(Journal(noted), rehearses=True, say=_say)
+        found = Machine(Journal(noted), rehearses=True, say=_say)
+        if os.geteuid() != 0:
+            _say(
+                "      note  what only root can see counts as not there: as root (sudo), this tells more"
+            )
+        return found
     if os.geteuid() != 0:
         raise SetupError(
             "setup changes this machine: run it as root (sudo). --dry-run shows what it would do."
         )
-    found = Journal(noted)
-    found.lock()
-    return Machine(found, rehearses=False, say=_say)
+    journal_of_root = Journal(noted)
+    journal_of_root.lock()
+    return Machine(journal_of_root, rehearses=False, say=_say)

@@ -59,7 +59,14 @@ def start(machine: Machine, unit: str, *, is_changed: bool) -> None:
 
     Raises:
         SetupError: systemd refuses; with its words.
+        OSError: that it runs is not noted.
     """
+    _start(machine, unit, is_changed=is_changed or machine.was_cut_off)
+    if not machine.rehearses:
+        machine.finish()
+
+
+def _start(machine: Machine, unit: str, *, is_changed: bool) -> None:
     if not is_installed():
         machine.say(f"      note  there is no systemd here: nothing starts {unit}")
         return
@@ -69,13 +76,13 @@ def start(machine: Machine, unit: str, *, is_changed: bool) -> None:
         machine.do(SERVICE, unit, f"{unit} starts with the machine", lambda: _enable(unit))
     if not is_running():
         machine.say(f"      note  systemd does not run here: {unit} starts with the machine")
+    elif not is_changed and _asked("is-active", unit):
+        machine.say(f"  is there  {unit} runs")
     elif machine.rehearses:
         machine.say(f"would make  {unit} runs")
-    elif is_changed or not _asked("is-active", unit):
+    else:
         run("systemctl", "restart", unit)
         machine.say(f"      made  {unit} runs")
-    else:
-        machine.say(f"  is there  {unit} runs")
 
 
 def stop(unit: str) -> None:

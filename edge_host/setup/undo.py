@@ -11,7 +11,7 @@ from edge_host.durable import sync
 from edge_host.setup.durable import beside
 from edge_host.setup.errors import SetupError
 from edge_host.setup.journal import Made
-from edge_host.setup.machine import FILE, FOLDER, SERVICE, Machine, digest, run
+from edge_host.setup.machine import FILE, FOLDER, SERVICE, UNFINISHED, Machine, digest, run
 from edge_host.setup.services import is_running, stop
 
 Takes = Callable[[Made], str | None]
@@ -34,6 +34,10 @@ def undo(
     if not machine.journal.made:
         machine.say("Nothing is noted that setup has made here.")
     for one in reversed(list(machine.journal.made)):
+        if one.kind == UNFINISHED:
+            if not machine.rehearses:
+                machine.journal.forget(one)
+            continue
         reason, what = keeps(one.name), f"{one.kind} {one.name}"
         if machine.rehearses:
             machine.say(f"would {'leave' if reason else 'remove'}  {what}")

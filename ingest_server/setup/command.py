@@ -54,9 +54,11 @@ def setup_server(options: argparse.Namespace, commands: Commands) -> int:
         SetupError: something stands in the way; what was done is noted, and the same command goes on.
     """
     with in_words():
-        _carry_out(
-            options, machine_for("server.json", rehearses=options.dry_run or options.show), commands
-        )
+        if options.show and not options.undo:
+            sys.stdout.write(rendered(HEADING, _Plan.of(options).tables))
+        else:
+            rehearses = options.dry_run or options.show
+            _carry_out(options, machine_for("server.json", rehearses=rehearses), commands)
     return 0
 
 
@@ -66,9 +68,7 @@ def _carry_out(options: argparse.Namespace, machine: Machine, commands: Commands
         machine.say("Recordings, and the database with the devices' tokens, are where they were.")
         return
     plan = _Plan.of(options)
-    if options.show:
-        sys.stdout.write(rendered(HEADING, plan.tables))
-    elif options.renew:
+    if options.renew:
         plan.renew(machine)
     else:
         plan.carry_out(machine, Claims(CLAIM, commands))
@@ -155,8 +155,8 @@ class _Plan:
         elif not machine.rehearses:
             check_pair(*self.pair, USER)
         is_changed = have_configuration(machine, CONFIG, HEADING, self.tables)
-        if text := "".join(self._drop_in()):
-            is_changed |= machine.file(DROP_IN, text, "what the service may do besides")
+        text, what = "".join(self._drop_in()), "what the service may do besides"
+        is_changed |= machine.file(DROP_IN, text, what) if text else machine.no_file(DROP_IN, what)
         self._have_claim(machine, claims)
         programs = Path(sys.argv[0]).absolute().parent
         is_changed |= services.have_unit(machine, UNIT, programs)
@@ -239,7 +239,7 @@ class _Plan:
                 ) from error
 
     def _have_claim(self, machine: Machine, claims: Claims) -> None:
-        if not machine.rehearses and claims.is_good():
+        if claims.is_good():
             machine.say(f"  is there  {CLAIM} (the claim token for devices)")
             return
         what = f"{CLAIM} (a claim token for {self.devices} devices, good for {self.days} days)"

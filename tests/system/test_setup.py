@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,59 @@ def test_two_commands_bring_a_file_out_of_a_closed_home_and_two_more_leave_the_m
         f"edge-uploader{one}" for one in ("", "/ca", "/ca/ca.crt", "/ca/ca.key")
     }
     assert len(recordings()) == 2
+
+
+def test_what_an_option_gave_the_service_is_taken_from_it_by_the_opposite_one(machine):
+    require("openssl")
+    machine.run("mkdir", "-p", "/srv/recordings")
+    units = machine.files / "etc/systemd/system"
+    server, agent = units / "ingest-server.service.d", units / "edge-agent.service.d"
+    machine.program("ingest_server", "setup", "--name", "localhost", "--port", "443")
+    low = (server / "setup.conf").read_text()
+    said = machine.program("ingest_server", "setup", "--name", "localhost", "--port", "8443")
+    log = machine.start("ingest-server", "ingest_server", "run")
+    wait_for(lambda: "server.started" in log.read_text(), "the server runs", 30)
+    claim, arguments = device_line(said)
+    machine.program(
+        "edge_agent", *arguments[:-1], "/srv/recordings", "--read-everything", input_=claim
+    )
+    all_files = (agent / "media.conf").read_text()
+
+    rehearsed = machine.program("edge_agent", "setup", "--no-read-everything", "--dry-run")
+    assert (agent / "media.conf").exists()
+    again = machine.program("edge_agent", "setup", "--no-read-everything")
+
+    assert "CAP_NET_BIND_SERVICE" in low
+    assert list(server.iterdir()) == []
+    assert "CAP_DAC_READ_SEARCH" in all_files
+    assert list(agent.iterdir()) == []
+    assert f"would remove  /{(agent / 'media.conf').relative_to(machine.files)}" in rehearsed
+    assert "   removed  /etc/systemd/system/edge-agent.service.d/media.conf" in again
+
+
+def test_who_is_not_root_is_told_what_a_rehearsal_cannot_see(machine):
+    require("openssl")
+    nobody = (
+        "setpriv",
+        "--reuid=nobody",
+        "--regid=nogroup",
+        "--clear-groups",
+        sys.executable,
+        "-m",
+    )
+
+    before = machine.run(*nobody, "ingest_server", "setup", "--dry-run")
+    machine.program("ingest_server", "setup", "--name", "localhost")
+    rehearsed = machine.program("ingest_server", "setup", "--dry-run")
+    refused = machine.run(*nobody, "ingest_server", "setup", "--dry-run", code=1)
+    shown = machine.run(*nobody, "ingest_server", "setup", "--show")
+
+    assert "what only root can see counts as not there" in before
+    assert "would make  /etc/edge-uploader/server.toml" in before
+    assert "  is there  /etc/edge-uploader/claim-token" in rehearsed
+    assert "would make" not in rehearsed
+    assert "run this as root (sudo). --dry-run changes nothing then either." in refused
+    assert "[server]" in shown
 
 
 @pytest.mark.nightly

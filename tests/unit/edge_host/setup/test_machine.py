@@ -89,6 +89,40 @@ def test_a_file_of_ours_takes_new_words_and_a_wrong_mode_is_mended(place):
     assert not (place / "a.conf").exists()
 
 
+def test_what_is_no_longer_to_be_there_goes_unless_somebody_has_changed_it_or_put_it_there(place):
+    ours, changed, theirs = (place / one for one in ("a.conf", "b.conf", "c.conf"))
+    for one in (ours, changed):
+        machine(place).file(one, "a", "a file")
+    for one in (changed, theirs):
+        one.write_text("mine")
+    said: list[str] = []
+
+    machine(place, said, rehearses=True).no_file(ours, "a file")
+    assert ours.exists()
+    assert machine(place, said).no_file(ours, "a file")
+    assert not machine(place, said).no_file(ours, "a file")
+    assert not machine(place, said).no_file(theirs, "a file")
+    with pytest.raises(
+        SetupError, match=r"b.conf \(a file\) is there, and setup has not written it"
+    ):
+        machine(place).no_file(changed, "a file")
+
+    assert said == [f"would remove  {ours} (a file)", f"   removed  {ours} (a file)"]
+    assert sorted(place.iterdir()) == [changed, theirs]
+
+
+def test_a_run_that_was_cut_off_is_known_to_the_next_one_until_the_service_knows_all(place):
+    machine(place).file(place / "a.conf", "a", "a file")
+
+    assert machine(place).was_cut_off
+    machine(place, rehearses=True).file(place / "b.conf", "b", "a file")
+    machine(place).finish()
+
+    assert not machine(place).was_cut_off
+    machine(place, rehearses=True).file(place / "b.conf", "b", "a file")
+    assert not machine(place).was_cut_off
+
+
 def test_a_rehearsal_says_the_same_and_makes_nothing(place):
     rehearsed: list[str] = []
     done: list[str] = []
