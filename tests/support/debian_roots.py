@@ -21,20 +21,24 @@ _EMULATORS = {"arm64": "qemu-aarch64", "armhf": "qemu-arm"}
 def debian_root(machine: str = "amd64", suite: str = "bookworm", *more: str) -> Path:
     """Return the folder of such a system, which nobody may change; it has the packages *more*, too."""
     require_root()
-    with _alone():
-        if machine in _EMULATORS:
+    root = _KEPT / "-".join((suite, machine, *more))
+    if machine in _EMULATORS:
+        with _alone("emulators"):
             _register(_EMULATORS[machine])
-        root = _KEPT / "-".join((suite, machine, *more))
+    with _alone(root.name):
         if not (root / "etc/debian_version").is_file():
             _make(root, machine, suite, *more)
     return root
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Wait until no other process makes one: two of the same name would take each other's files away."""
+def _alone(name: str) -> Iterator[None]:
+    """Wait until no other process makes that one: two would take each other's files away.
+
+    Others are not waited for: that of another processor takes a quarter of an hour.
+    """
     _KEPT.mkdir(parents=True, exist_ok=True)
-    with (_KEPT / "lock").open("w") as lock:
+    with (_KEPT / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
