@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
+
+_BY_TIME = frozenset({9, 10})
+"""X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED: Python has no names for them."""
+
+
+def by_the_clock(error: ssl.SSLCertVerificationError) -> str:
+    """Return what to do where it is the time that speaks against a certificate; empty: it is something else."""
+    if error.verify_code not in _BY_TIME:
+        return ""
+    now = datetime.now(UTC)
+    return f"This machine's clock says {now:%Y-%m-%d %H:%M} UTC: if that is wrong, set it."
 
 
 class PairError(Exception):

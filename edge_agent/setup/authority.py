@@ -14,6 +14,7 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
+from edge_host.certificates import by_the_clock
 from edge_host.setup.errors import SetupError
 from upload_protocol.headers import CA_PATH
 
@@ -85,14 +86,19 @@ def refuse_untrusted(url: str, ca: bytes | None) -> None:
         ):
             return
     except ssl.SSLCertVerificationError as error:
+        not_accepted = f"The certificate of {url} is not accepted: {error.verify_message}. Nothing was changed."
+        if by_time := by_the_clock(error):
+            raise SetupError(
+                f"{not_accepted} {by_time} If it is right, run `ingest-server setup` on the server, which renews its"
+                " certificate."
+            ) from error
         by = (
             "no --ca-sha256 or --ca-file was given, and the system does not know who signed it"
             if ca is None
             else "take the line that `ingest-server setup` prints, with a name that the server is known by"
         )
         raise SetupError(
-            f"The certificate of {url} is not accepted: {error.verify_message}. Nothing was changed. Look at the name"
-            f" in --server, at this device's clock, and at the CA: {by}."
+            f"{not_accepted} Look at the name in --server, and at the CA: {by}."
         ) from error
     except (OSError, ValueError):  # a name that cannot be one in DNS is a ValueError
         return

@@ -72,7 +72,16 @@ class Access:
         elif not self.reads_everything or self.deletes:
             self._open_passage(machine)
             self._open_tree(machine)
+        self._tell_of_other_folders(machine)
         return is_changed
+
+    def _tell_of_other_folders(self, machine: Machine) -> None:
+        needed = {TREE: [self.folder], PASSAGE: self.folder.parents}
+        for one in machine.journal.made:
+            if one.kind in needed and Path(one.name) not in needed[one.kind]:
+                machine.say(
+                    f"      note  {one.kind} {one.name} stays, for recordings that may wait there: --undo takes it back"
+                )
 
     def _drop_in(self) -> str:
         lines = []

@@ -177,7 +177,11 @@ def _add_user(name: str, what: str, home: str) -> None:
     if shutil.which("systemd-sysusers"):
         run("systemd-sysusers", "--inline", f'u {name} - "{what}" {home}')
     else:
-        run("useradd", "--system", "--user-group", "--home-dir", home, "--comment", what, name)
+        try:
+            group = f"--gid={grp.getgrnam(name).gr_gid}"  # as a user of that name left it
+        except KeyError:
+            group = "--user-group"
+        run("useradd", "--system", group, "--home-dir", home, "--comment", what, name)
 
 
 def run(*command: str | Path, input_: bytes | None = None) -> bytes:

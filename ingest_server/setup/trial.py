@@ -7,6 +7,7 @@ import socket
 import ssl
 from pathlib import Path
 
+from edge_host.certificates import by_the_clock
 from edge_host.setup.errors import SetupError
 
 _ASK_S = 10.0
@@ -32,6 +33,8 @@ def ask(name: str, port: int, ca_file: Path | None) -> None:
             if answer.status == http.HTTPStatus.OK:
                 return
             said = answer.read(1000).decode(errors="replace").strip()
+    except ssl.SSLCertVerificationError as error:
+        said = " ".join(filter(None, (f"{error.verify_message}.", by_the_clock(error)))).rstrip(".")
     except (OSError, http.client.HTTPException) as error:
         said = str(error)
     raise SetupError(

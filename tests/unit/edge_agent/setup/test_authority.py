@@ -1,8 +1,10 @@
 """The server's authority is taken by its fingerprint, and no other is."""
 
+import contextlib
 import hashlib
 import ssl
 import threading
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -30,18 +32,25 @@ def own(tmp_path):
     return Authority(tmp_path / "own")
 
 
-@pytest.fixture
-def url(own):
-    """A server that gives what `Gives` holds, under a certificate that nobody here trusts."""
-    pair = own.server()
+@contextlib.contextmanager
+def serving(pair):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.cert, pair.key)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Gives)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield f"https://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    try:
+        yield f"https://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def url(own):
+    """A server that gives what `Gives` holds, under a certificate that nobody here trusts."""
+    with serving(own.server()) as found:
+        yield found
 
 
 def fingerprint(pem):
@@ -123,3 +132,15 @@ def test_a_name_that_the_certificate_does_not_have_is_refused(own, url):
 @pytest.mark.parametrize("url", ["https://127.0.0.1:9", "http://127.0.0.1:9", "https://..:9"])
 def test_a_server_that_cannot_be_asked_now_is_let_by(own, url):
     authority.refuse_untrusted(url, own.cert.read_bytes())
+
+
+def test_of_a_certificate_that_is_over_the_clock_is_named(own):
+    with (
+        serving(own.expired()) as url,
+        pytest.raises(SetupError, match=r"has expired\. Nothing was changed\. .*clock") as refused,
+    ):
+        authority.refuse_untrusted(url, own.cert.read_bytes())
+
+    today = datetime.now(UTC).date()
+    assert f"This machine's clock says {today} " in str(refused.value)
+    assert "run `ingest-server setup` on the server, which renews" in str(refused.value)
