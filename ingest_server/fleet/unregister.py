@@ -32,14 +32,13 @@ class _Errand:
         if session is None:
             return
         answers: SimpleQueue[Any] = SimpleQueue()
-        for topic in self._topics:
-            session.publish(Saying(topic, b"", is_retained=True), answers)
+        refused = []
         try:
-            refused = [
-                one
-                for one in (answers.get(timeout=LONGEST_S / 2) for _ in self._topics)
-                if one.is_failure
-            ]
+            for topic in self._topics:
+                session.publish(Saying(topic, b"", is_retained=True), answers)
+                answer = answers.get(timeout=LONGEST_S / 2)
+                if answer.is_failure:
+                    refused.append(answer)
             self.complaint = None if not refused else f"it refuses: {refused[0]}"
         except Empty:
             pass
@@ -58,8 +57,9 @@ def unregister(settings: BrokerSettings, now_s: Callable[[], float]) -> str | No
     No server may run with this broker: it would be thrown out, come back, and tell it all again.
     """
     prefix = settings.topic_prefix
-    topics = [own_topic(prefix, name) for name in ("status", "state")]
-    topics.append(discovery_topic(settings.discovery_prefix or USUAL_DISCOVERY_PREFIX))
+    # The description first: Home Assistant reads a state that was taken away as one that it cannot read.
+    topics = [discovery_topic(settings.discovery_prefix or USUAL_DISCOVERY_PREFIX)]
+    topics += [own_topic(prefix, name) for name in ("state", "status")]
     try:
         login = read_login(settings)
     except LoginError as error:
@@ -80,7 +80,7 @@ def _done(
 ) -> tuple[_Errand, Ended]:
     """Try it in one session; return how it ended."""
     errand = _Errand(topics)
-    will = Saying(topics[0], b"", is_retained=True)
+    will = Saying(topics[-1], b"", is_retained=True)
     session = errand.session = Session(login, will, (), errand, is_v5=is_v5, now_s=now_s)
     late = threading.Timer(LONGEST_S, session.abort)
     late.start()

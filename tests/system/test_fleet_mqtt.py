@@ -171,8 +171,15 @@ def test_a_fleet_that_is_unregistered_leaves_nothing_with_the_broker(
     config = tmp_path / "server.toml"
     config.write_text(f'[fleet]\nmqtt_url = "{broker.url}"\n[server]\ndata_dir = "{tmp_path}/d"\n')
 
-    assert main(["mqtt", "--unregister", "--config", str(config)]) == 0
+    gone: Seen = []
+    with listening(broker, gone, topic="#"):
+        wait_for(lambda: len({topic for topic, _, _ in gone}) >= 3, "it hears what is retained")
+        del gone[:]
+        assert main(["mqtt", "--unregister", "--config", str(config)]) == 0
+        wait_for(lambda: len(gone) >= 3, "it is taken away")
 
+    # First: else Home Assistant complains of each entity's state, which it cannot read any more.
+    assert gone[0][:2] == ("homeassistant/device/edgeup_fleet/config", b"")
     assert "retains nothing of this server any more" in capsys.readouterr().out
     left: Seen = []
     with listening(broker, left, topic="#") as operator:

@@ -101,7 +101,12 @@ def test_a_device_that_is_unregistered_leaves_nothing_with_the_broker(tmp_path):
             wait_for(lambda: len(kept) >= 5, "what the broker retains")
             operator.publish("edgeup/v1/drone-01/cmd", b'{"id":"late"}', qos=1).wait_for_publish(5)
 
-        said = unregister(MqttSettings(url=broker.url), "drone-01", 5.0)
+        told: list[tuple[str, bytes, bool]] = []
+        with listening(broker, told, topic="#"):
+            wait_for(lambda: len(told) >= 5, "it hears what is retained")
+            del told[:]
+            said = unregister(MqttSettings(url=broker.url), "drone-01", 5.0)
+            wait_for(lambda: len(told) >= 5, "it is taken away")
 
         left: list[tuple[str, bytes, bool]] = []
         with listening(broker, left, topic="#") as operator:
@@ -112,6 +117,8 @@ def test_a_device_that_is_unregistered_leaves_nothing_with_the_broker(tmp_path):
 
     assert said == f"the broker at 127.0.0.1:{broker.port} keeps nothing of drone-01 any more"
     assert [topic for topic, _, _ in left] == ["end"]
+    # Else Home Assistant complains of each entity's state, which it cannot read any more.
+    assert told[0][:2] == ("homeassistant/device/edgeup-drone-01/config", b"")
     assert orders.taken == [], "a command that waited for the device that was taken away"
 
 
@@ -119,6 +126,7 @@ def test_a_broker_that_refuses_to_forget_says_which_rule_is_missing(tmp_path):
     rules = "".join(
         f"topic write edgeup/v1/drone-01/{one}\n" for one in ("status", "info", "state")
     )
+    rules += "topic write homeassistant/#\n"
     with (
         Mosquitto(tmp_path / "broker", acl=rules) as broker,
         pytest.raises(BrokerError, match="allow this user to write to edgeup/v1/drone-01/reported"),

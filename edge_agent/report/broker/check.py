@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from edge_agent.base.clock import Clock, SystemClock
 from edge_agent.base.settings import MqttSettings
 from edge_agent.report.broker.errand import Errand
@@ -40,20 +42,24 @@ def unregister(settings: MqttSettings, device_id: str, timeout_s: float) -> str:
         BrokerError: it cannot be reached, refuses the login, or refuses one of the messages.
     """
     topics = Topics.of(settings.topic_prefix, device_id)
-    kept = [topics.status, topics.info, topics.state, topics.reported]
     device = config_topic(settings.home_assistant.discovery_prefix, device_id)
-    if settings.home_assistant.enabled:
-        kept.append(device)
     login = read_login(settings, f"edgeup-{device_id}")
-    complaint = Errand(login, SystemClock()).run(
-        [Message(topic, b"", is_retained=True) for topic in kept], timeout_s
-    )
-    if complaint is not None:
-        raise BrokerError(complaint)
+    if settings.home_assistant.enabled:
+        # By itself, and before a state that Home Assistant could not read any more.
+        _forget(login, [device], timeout_s)
+    _forget(login, [topics.status, topics.info, topics.state, topics.reported], timeout_s)
     if not settings.home_assistant.enabled:
         # It may have been on before. Where the rules refuse it, Home Assistant was told of nothing either.
-        Errand(login, SystemClock()).run([Message(device, b"", is_retained=True)], timeout_s)
+        with suppress(BrokerError):
+            _forget(login, [device], timeout_s)
     return f"the broker at {login.address} keeps nothing of {device_id} any more"
+
+
+def _forget(login: Login, topics: list[str], timeout_s: float) -> None:
+    retained = [Message(topic, b"", is_retained=True) for topic in topics]
+    complaint = Errand(login, SystemClock()).run(retained, timeout_s)
+    if complaint is not None:
+        raise BrokerError(complaint)
 
 
 def _event(device_id: str, clock: Clock) -> bytes:
