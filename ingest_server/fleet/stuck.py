@@ -55,7 +55,8 @@ def stuck(standing: DeviceStanding, seen: Seen, rules: FleetSettings) -> Stuck |
         return Stuck(
             f"{counted(standing.failed)} failed and {'is' if standing.failed == 1 else 'are'} not "
             "tried again.",
-            "Read the reason at each of them, mend it, and have them tried again (retry_failed).",
+            "Read the reason at each of them and mend it. Then retry them: on its page, or with the command "
+            "retry_failed.",
             0.0,
         )
     if seen.presence == OFFLINE and standing.pending_files:

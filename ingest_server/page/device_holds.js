@@ -33,16 +33,20 @@ export class DeviceHolds {
     return { q: this.pattern.value.trim(), from: dayStart(this.from.value), to: dayEnd(this.to.value) }
   }
 
+  /** What is asked for last is shown, whichever answer comes last. */
   async ask(cursor) {
+    this.asking?.abort()
+    const asking = new AbortController()
+    this.asking = asking
     try {
-      const { body } = await get(`${devicePath(this.commands.device)}/holds`, { ...this.query(), cursor })
+      const { body } = await get(`${devicePath(this.commands.device)}/holds`, { ...this.query(), cursor }, { signal: asking.signal })
       this.rows = cursor ? [...this.rows, ...body.holds] : body.holds
       this.next = body.next ?? null
       this.items.show(this.rows)
       this.more.hidden = !this.next
       setText(this.said, this.sentence(body))
     } catch (error) {
-      setText(this.said, error.message)
+      if (!asking.signal.aborted) setText(this.said, error.message)
     }
   }
 

@@ -21,18 +21,18 @@ const FACTS = [
 ]
 
 export class DeviceNow {
-  constructor() {
+  constructor(device) {
     this.name = h('bdi', { dir: 'auto', class: 'file' })
     this.state = h('p', { class: 'word' })
     this.progress = h('progress', { max: '1000', 'aria-label': 'Acknowledged by the server' })
     this.figures = h('p', { class: 'figures' })
     this.waiting = h('span')
     this.oldest = time(null, 'span')
-    this.age = h('span', {}, ', the oldest for ', this.oldest)
+    this.age = h('span', {}, ' The oldest has waited for ', this.oldest, '.')
     this.queue = h('p', { class: 'more' }, this.waiting, this.age)
     this.current = h('div', { class: 'current' }, this.name, this.progress, this.figures)
     this.list = h('ul', { class: 'problems' })
-    this.problems = new Children(this.list, (code) => code, problemItem)
+    this.problems = new Children(this.list, (code) => code, (code) => problemItem(code, device))
     this.node = h('section', { class: 'card now', 'aria-label': 'Now' }, h('h2', {}, 'Now'), this.state, this.current, this.queue, this.list)
     this.completed = time(null)
     this.values = FACTS.map(([label, of]) => ({ of, term: h('dt', {}, label), value: h('dd', {}, of ? UNKNOWN : this.completed) }))
@@ -81,7 +81,7 @@ export class DeviceNow {
 function queueSentence(row) {
   if (row.pending_files === null || row.pending_files === undefined) return ''
   if (!row.pending_files) return 'Nothing is pending.'
-  return `${counted(row.pending_files, 'recording')} pending, ${bytes(row.pending_bytes)}`
+  return `${counted(row.pending_files, 'recording')} pending, ${bytes(row.pending_bytes)}.`
 }
 
 function linkSentence(link) {
@@ -90,7 +90,8 @@ function linkSentence(link) {
   return `${link.iface}${link.metered ? ', metered' : ''}${lanes}`
 }
 
-function problemItem(code) {
+/** What a problem means, and what to do: a command has the name of the device in it. */
+function problemItem(code, device) {
   const { word, means, todo } = problem(code)
-  return { node: h('li', {}, h('strong', {}, word), ' ', h('span', {}, means), h('span', { class: 'todo' }, todo)) }
+  return { node: h('li', {}, h('strong', {}, word), ' ', h('span', {}, means), h('span', { class: 'todo' }, todo.replace('DEVICE', () => device))) }
 }

@@ -25,7 +25,7 @@ export default class DeviceView {
     this.etag = null
     this.historyAt = 0
     this.commands = new DeviceCommands(argument, refresh)
-    this.now = new DeviceNow()
+    this.now = new DeviceNow(argument)
     this.arriving = new DeviceArriving(argument)
     this.files = new DeviceFiles(this.commands)
     this.settings = new DeviceSettings(argument, refresh)
@@ -48,8 +48,9 @@ export default class DeviceView {
     this.stuck = h('section', { class: 'glance', 'data-tone': 'bad', 'aria-label': 'It is stuck', hidden: true }, h('span', { class: 'lamp' }), h('div', {}, this.why, this.todo))
     this.waiting = h('p', { class: 'loading' }, 'Asking the server…')
     this.body = h('div', { class: 'columns', hidden: true },
-      h('div', { class: 'wide' }, this.now.node, this.arriving.node, section('Rate of the last 24 hours', this.plot.node), this.files.failed.node, this.files.pending.node, this.holds.node),
-      h('div', { class: 'narrow' }, this.commands.node, this.settings.node, this.told.node, this.now.facts, this.events.node))
+      h('div', { class: 'wide' }, this.now.node, this.arriving.node, section('Rate of the last 24 hours', this.plot.node), this.files.failed.node, this.files.pending.node),
+      h('div', { class: 'narrow' }, this.commands.node, this.settings.node, this.told.node, this.now.facts, this.events.node),
+      h('div', { class: 'last' }, this.holds.node))
     return h('div', { class: 'device' },
       h('p', { class: 'back' }, h('a', { href: '#/' }, '‹ Fleet')),
       h('div', { class: 'title' }, h('h1', {}, named(this.device)), this.presence, this.known),

@@ -31,6 +31,9 @@ function agentCommand() {
   ].join(' \\\n  ')
 }
 
+/** Return each word as one piece: in a narrow window a line ends between two of them, not after a hyphen. */
+const words = (command) => command.split(/(\s+(?!\\))/).map((part) => (part.trim() ? h('span', {}, part) : part))
+
 function step(title, meaning, command) {
-  return h('li', {}, h('h3', {}, title), h('p', {}, meaning), h('div', { class: 'command' }, h('pre', { tabindex: '0', 'aria-label': title }, command), copyButton(command, `Copy the command: ${title}`)))
+  return h('li', {}, h('h3', {}, title), h('p', {}, meaning), h('div', { class: 'command' }, h('pre', { tabindex: '0', 'aria-label': title }, words(command)), copyButton(command, `Copy the command: ${title}`)))
 }

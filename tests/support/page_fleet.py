@@ -185,7 +185,7 @@ def stuck(found: list[Json]) -> list[Json]:
         {"device": name, "why": why, "since": at(age), "do": todo}
         for (name, (why, todo)), age in zip(says.items(), ages, strict=True)
         if name in known
-    ]
+    ] + [{"device": one["device"], **one["stuck"]} for one in found if "stuck" in one]
 
 
 def tiles(found: list[Json]) -> Json:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.page_fleet import at
+from tests.support.page_fleet import at, row
 from tests.support.page_site import PageSite, serving
 from tests.support.page_steps import ROWS_SHOWN, open_fleet
 
@@ -29,6 +29,27 @@ def test_axe_finds_nothing_wrong_and_nothing_is_wider_than_the_window(
     browser.wait(shown)
 
     assert browser.violations() == []
+    assert browser.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("where", ["#/", "#/device/pi-1"])
+def test_one_word_without_an_end_makes_nothing_wider_than_the_window(
+    browser, site, url, width, where
+):
+    word = "x" * 2000
+    mean = row(
+        "pi-1", state=word, blocked_by=word, blocked_detail=word, problems=[word], trouble=999
+    )
+    mean["link"] = {"iface": word, "metered": True, "rtt_ms": 1e12}
+    for one in list(site.rows):
+        del site.rows[one]
+    mean["stuck"] = {"why": word, "do": word, "since": at(99)}
+    site.put({**mean, "version": word, "current": {"name": word, "percent": 1e308}})
+    browser.do("viewport", width=width, height=780)
+    browser.goto(url + where)
+    browser.wait_text(word, "main")
+
     assert browser.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
 
 

@@ -13,7 +13,7 @@ def test_a_device_says_what_it_does_and_why_what_waits_waits(browser, url):
 
     shown = browser.text()
     assert "the server refuses the token: it was revoked on 28 Nov" in shown
-    assert "Give it a new one" in shown
+    assert 'Give it a new one: "ingest-server token add pi-gate-2".' in shown
     assert "31 recordings pending, 22 GB" in shown
     assert "metered: waits for wlan0" in shown
     assert "Raise [limits] max_length, then retry." in shown
@@ -90,7 +90,7 @@ def test_the_oldest_recording_of_a_device_that_is_away_grows_older(browser, site
     )
     open_device(browser, url, "cam-1")
 
-    assert "2 recordings pending, 0 B, the oldest for 1 day 1 h" in browser.text(".now")
+    assert "2 recordings pending, 0 B. The oldest has waited for 1 day 1 h." in browser.text(".now")
 
 
 def test_where_a_recording_failed_nobody_says_that_everything_arrived(browser, site, url):
