@@ -51,8 +51,8 @@ def command_parser() -> argparse.ArgumentParser:
     """Return the program's commands and options, for its manual and completion too."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM.name,
-        description="Sends recordings from this device to an ingest server, over links that break,"
-        " and lets them go only when the server holds a verified copy.",
+        description="Sends recordings from this device to an ingest server, over links that break."
+        " Deletes a recording only if you want that, and only when the server holds a verified copy.",
         epilog="Every key of the configuration is an environment variable, too, such as"
         " EDGE_AGENT_WATCH__FOLDER for [watch] folder, and an option: --set watch.folder=DIR."
         " Options come before the environment, that before the file. Exit codes: 0 done, 1 failed,"
