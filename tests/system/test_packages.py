@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from demo.ports import free_port
 from tests.support.booted import Booted, booted
 from tests.support.debian_roots import debian_root
 from tests.support.processes import wait_for
@@ -155,6 +156,75 @@ def test_an_upgrade_in_the_middle_of_an_upload_a_downgrade_and_a_removal(package
         assert machine.run(published)
         assert machine.run("ls /srv/recordings") == "a.mp4\n"
         assert machine.run("ls /etc/edge-uploader") == "token\n"
+
+
+def states(machine: Booted) -> list[str]:
+    return machine.ask(
+        "systemctl is-active edge-agent ingest-server ingest-server-renew.timer"
+    ).split()
+
+
+def main_process(machine: Booted) -> str:
+    return machine.run("systemctl show --property=MainPID --value edge-agent")
+
+
+def test_one_that_is_cut_off_or_removed_goes_on_and_a_purge_takes_what_setup_wrote(
+    packages, tmp_path
+):
+    with booted(debian_root(), tmp_path / "m", "eu-again") as machine:
+        put(machine, packages)
+        for side in SIDES:
+            machine.run(installed(machine, NEW, side))
+        said = machine.run(f"ingest-server setup --name 127.0.0.1 --port {free_port()}")
+        [line] = re.findall(r"^  (echo .* --folder )\S+$", said, re.MULTILINE)
+        machine.run("mkdir -p /srv/recordings && mount -t tmpfs tmpfs /srv/recordings")
+        machine.run(f"{line} /srv/recordings")
+        first = main_process(machine)
+
+        # A setup is killed when it has changed what the service is to do, and has not told it.
+        cut = machine.files / "root/cut"
+        cut.mkdir()
+        (cut / "systemctl").write_text(
+            '#!/bin/sh\n[ "$1" != restart ] || kill -9 $PPID\nexec /bin/systemctl "$@"\n'
+        )
+        (cut / "systemctl").chmod(0o755)
+        machine.run("PATH=/root/cut:$PATH edge-agent setup --delete", code=137)
+        assert main_process(machine) == first
+        machine.run("edge-agent setup")
+        assert main_process(machine) != first
+        assert "made" not in machine.run("edge-agent setup")
+
+        # dpkg is killed in the package's script, between the old files and the start of the service.
+        (cut / "python3").write_text("#!/bin/sh\nkill -9 $(ps -o ppid= $PPID) $PPID\n")
+        (cut / "python3").chmod(0o755)
+        machine.run(f"PATH=/root/cut:$PATH {installed(machine, NEW, 'agent')}", code=137)
+        assert states(machine)[0] == "inactive"
+        machine.run("dpkg --configure --pending")
+        assert states(machine) == ["active"] * 3
+
+        machine.run("dpkg --remove edge-uploader-agent edge-uploader-server")
+        assert states(machine) == ["inactive"] * 3
+        for side in SIDES:
+            machine.run(installed(machine, NEW, side))
+        assert states(machine) == ["active"] * 3
+
+        machine.run("mkdir /etc/systemd/system/ingest-server.service.d")
+        machine.run("echo '[Service]' > /etc/systemd/system/ingest-server.service.d/media.conf")
+        drop_ins = "find /etc/systemd/system -path '*.service.d/*' -type f"
+        assert "edge-agent.service.d/media.conf" in machine.run(drop_ins)
+        said = machine.run("dpkg --purge edge-uploader-agent edge-uploader-server 2>&1")
+        assert machine.run(drop_ins) == "/etc/systemd/system/ingest-server.service.d/media.conf\n"
+        assert machine.run("ls /etc/edge-uploader") == "ca\n"
+        assert (
+            "so does the CA that the devices trust, if there is one: /etc/edge-uploader/ca" in said
+        )
+        assert machine.run("systemctl --failed --no-legend") == ""
+
+        # Of somebody's earlier installation the group is left; and systemd does not make users here.
+        machine.run("userdel edge-agent && groupadd --system edge-agent")
+        machine.run("rm /usr/bin/systemd-sysusers")
+        machine.run(installed(machine, NEW, "agent"))
+        assert machine.run("id -gn edge-agent") == "edge-agent\n"
 
 
 def test_a_server_and_three_devices_take_eight_commands(packages, tmp_path):
