@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from edge_agent.media.beneath import ABSENT
+from edge_agent.media.mounts import kind_at, read_mountinfo
 from edge_agent.setup import acl
 from edge_host.setup.as_user import User
 from edge_host.setup.errors import SetupError
@@ -26,6 +27,7 @@ DROP_IN = UNITS / "edge-agent.service.d" / "media.conf"
 _OF_THE_SYSTEM = tuple(
     Path(one) for one in ("/etc", "/usr", "/boot", "/var/lib/edge-agent", "/var/lib/edge-uploader")
 )
+_WITHOUT_OWNERS = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk"})
 _CAPABILITY = "CAP_DAC_READ_SEARCH"
 _LOOKED_AT = 1000
 _TRIAL = ".edge-agent-trial"
@@ -125,10 +127,7 @@ class Access:
         except OSError as error:
             if error.errno != errno.ENOTSUP:
                 raise
-            raise SetupError(
-                f"The file system of {self.folder} knows no access lists (FAT and exFAT know no owners at all). Mount"
-                f" it with gid=GROUP,umask=0007 and add the user to that group: usermod -aG GROUP {USER}."
-            ) from error
+            raise SetupError(_without_lists(self.folder)) from error
 
     def _is_open(self) -> bool:
         """Return whether it is open to the user that we are now."""
@@ -161,6 +160,20 @@ class Access:
             if not self._user.does(partial(os.access, trial, os.R_OK)):
                 yield what
             owner.does(partial(_remove, trial))
+
+
+def _without_lists(folder: Path) -> str:
+    kind = kind_at(folder, read_mountinfo())
+    refused = f"{folder} is closed to the user {USER}, and its file system ({kind}) takes no access lists."
+    if kind in _WITHOUT_OWNERS:
+        return (
+            f"{refused} It knows no owners either: mount it with gid=GROUP,umask=0007 and add the user to that group:"
+            f" usermod -aG GROUP {USER}. Then run this again."
+        )
+    return (
+        f"{refused} Where the folder comes from, let a group read it (chgrp -R GROUP, chmod -R g+rX), and add the user to"
+        f" that group here: usermod -aG GROUP {USER}. Then run this again."
+    )
 
 
 def _bring(trial: Path, mode: int, *, moved_in: bool) -> bool:

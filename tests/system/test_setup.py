@@ -124,6 +124,16 @@ def test_what_an_option_gave_the_service_is_taken_from_it_by_the_opposite_one(ma
     assert (agent / "media.conf").exists()
     again = machine.program("edge_agent", "setup", "--no-read-everything")
 
+    machine.run("mkdir", "/srv/no-lists")
+    machine.run("mount", "-t", "ramfs", "-o", "mode=700", "ramfs", "/srv/no-lists")
+    without_lists = machine.program("edge_agent", "setup", "--folder", "/srv/no-lists", code=1)
+    machine.run("groupadd", "readers")
+    machine.run("usermod", "-aG", "readers", "edge-agent")
+    machine.run("chgrp", "readers", "/srv/no-lists")
+    machine.run("chmod", "750", "/srv/no-lists")
+    machine.program("edge_agent", "setup", "--folder", "/srv/no-lists")
+
+    assert "its file system (ramfs) takes no access lists. Where the folder comes" in without_lists
     assert "CAP_NET_BIND_SERVICE" in low
     assert list(server.iterdir()) == []
     assert "CAP_DAC_READ_SEARCH" in all_files
