@@ -16,6 +16,10 @@ Command = Sequence[str | Path]
 
 BUCKET = "recordings"
 _KEY, _SECRET = "demo", "of-this-machine-alone"
+_AS_POSTGRES = (
+    *("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"),
+    *("--pdeathsig=KILL", "--"),  # to become another user takes back what the leash has asked for
+)
 _BALANCER = Path(__file__).parents[1] / "deploy" / "replicas" / "haproxy.cfg"
 
 
@@ -33,8 +37,9 @@ class Postgres:
             raise _missing("PostgreSQL", "postgresql")
         self._folder, self._programs = folder, newest[-1].parent
         folder.mkdir(mode=0o700)
-        # It does not run as root.
-        self._as_other: Command = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        # It does not run as root. Not by `runuser`, which stays between: the kernel would end that with the
+        # launcher, and not the database.
+        self._as_other: Command = _AS_POSTGRES if os.geteuid() == 0 else []
         if self._as_other:
             shutil.chown(folder, "postgres")
         made = subprocess.run(

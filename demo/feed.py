@@ -14,6 +14,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from demo.ports import LOOPBACK
 
+_STEP_S = 0.1
+
 
 class Message(NamedTuple):
     """One document from the agent."""
@@ -45,8 +47,10 @@ class Operator:
     def stop(self) -> None:
         """End the thread."""
         self._client.disconnect()
-        if self._thread.ident is not None:  # it was started
-            self._thread.join()
+        # Told again and again: a connection that is just about to be made forgets that it was not wanted.
+        while self._thread.is_alive():
+            self._thread.join(_STEP_S)
+            self._client.disconnect()
 
     def _subscribe(self, client: mqtt.Client, *_: object) -> None:
         client.subscribe(f"{self._topic}/#", qos=1)

@@ -49,7 +49,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run until a signal; return the exit code."""
     signals = 0
-    make_is_gone = _make_is_gone()
+    is_gone = make_is_gone()
     wishes: SimpleQueue[str] = SimpleQueue()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         layout.make_folders()
         with layout.lock():
-            Launcher(layout, screen, lambda: signals > 0 or make_is_gone(), wishes).run(
+            Launcher(layout, screen, lambda: signals > 0 or is_gone(), wishes).run(
                 server_port=chosen.server_port,
                 mqtt_port=chosen.mqtt_port,
                 max_rate=None if chosen.max_rate == "none" else chosen.max_rate,
@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _make_is_gone() -> Callable[[], bool]:
+def make_is_gone() -> Callable[[], bool]:
     """Return what tells whether the `make` that started this was killed, which could not say so.
 
     Whoever starts the demo otherwise may leave it running.

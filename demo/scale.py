@@ -22,6 +22,7 @@ from demo.errors import DemoError
 from demo.layout import Value, toml
 from demo.ports import LOOPBACK, free_port
 from demo.ready import is_ready
+from demo.run import make_is_gone
 from demo.screen import Screen
 
 NAMES = ("a", "b", "c")
@@ -156,6 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8080, help="of the balancer (default: 8080)")
     chosen = parser.parse_args(arguments)
     signals = 0
+    is_gone = make_is_gone()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         nonlocal signals
@@ -163,15 +165,21 @@ def main(arguments: list[str] | None = None) -> int:
 
     for number in (SIGINT, SIGTERM, SIGHUP):
         signal(number, stop)
+
+    def is_stopped() -> bool:
+        return signals > 0 or is_gone()
+
     screen, media = Screen(), chosen.media.resolve()
     media.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="edge-uploader-"))
     folder.chmod(0o711)  # the database's user passes through
     try:
-        Site(folder, media, screen, lambda: signals > 0).run(chosen.port)
+        Site(folder, media, screen, is_stopped).run(chosen.port)
     except DemoError as error:
-        print(error, file=sys.stderr)
-        return 1
+        # Ctrl-C goes to what is run on the way, too, which then comes to nothing: as was wished.
+        if not is_stopped():
+            print(error, file=sys.stderr)
+            return 1
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     screen.say("everything has stopped")
