@@ -107,7 +107,10 @@ def callers(root: Path = AGENT) -> Iterator[tuple[str, str, str]]:
         if STORE in path.parents or path.parent.name == "core":
             continue
         moves = _Moves()
-        moves.visit(ast.parse(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8")
+        if not any(f"{one}(" in text for one in MOVES):
+            continue
+        moves.visit(ast.parse(text))
         for function, event in moves.found:
             yield str(path.relative_to(root.parent)), function, event
 

@@ -159,7 +159,12 @@ def begun(path: Path) -> set[str]:
     for call in ast.walk(ast.parse(path.read_text())):
         if not isinstance(call, ast.Call):
             continue
-        match ast.unparse(call.func).split(".")[-1]:
+        match call.func:
+            case ast.Attribute(attr=called) | ast.Name(id=called):
+                pass
+            case _:
+                continue
+        match called:
             case "Thread" | "ThreadPoolExecutor":
                 names = [one.value for one in call.keywords if one.arg in NAMED]
             case "WorkerThread" | "_worker":

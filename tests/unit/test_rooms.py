@@ -1,7 +1,7 @@
 """A room is no bag: `base` holds what several rooms use, and `edge_host` what both programs use."""
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,14 +9,24 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Yield the modules that *path* imports, as far as they may be ours, however it names them."""
-    for one in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@cache
+def imports(path: Path) -> tuple[str, ...]:
+    """Return the modules that *path* imports, as far as they may be ours, however it names them."""
+    found = []
+    # An import is a statement: whatever is inside of expressions need not be looked at.
+    left: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while left:
+        one = left.pop()
         if isinstance(one, ast.Import):
-            yield from (alias.name for alias in one.names)
+            found += [alias.name for alias in one.names]
         elif isinstance(one, ast.ImportFrom) and one.module is not None:
-            yield one.module
-            yield from (f"{one.module}.{alias.name}" for alias in one.names)
+            found += [one.module, *(f"{one.module}.{alias.name}" for alias in one.names)]
+        left += [
+            inner
+            for inner in ast.iter_child_nodes(one)
+            if isinstance(inner, ast.stmt | ast.excepthandler | ast.match_case)
+        ]
+    return tuple(found)
 
 
 def users(root: Path, packages: tuple[str, ...]) -> dict[str, set[str]]:

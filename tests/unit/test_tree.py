@@ -11,6 +11,8 @@ PACKAGES = ("edge_agent", "edge_host", "ingest_server", "upload_protocol")
 MOST_LINES = 500
 """Of a file of tests: one that has more tests two things."""
 _RULE = re.compile(r"#+\s*([-=~*_#─═])\1{2,}")
+_MAYBE = re.compile(rf"{_RULE.pattern}|\n[ \t]*\n[ \t]*#[^\n]*\n[ \t]*\n")
+"""What a file has that is divided, and few others: to take all of them apart takes seconds."""
 
 
 def sources() -> list[Path]:
@@ -27,6 +29,8 @@ def rules(source: str) -> list[str]:
     That is a comment with a rule in it, and one that stands between two gaps, so that it belongs to no
     line of the program but to all that follow.
     """
+    if not _MAYBE.search(f"{source}\n\n"):
+        return []
     lines = ["", *source.splitlines(), ""]
     found = []
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
