@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import re
 import signal
 import sys
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -31,6 +33,9 @@ settings.register_profile("long", max_examples=LONG, deadline=None)
 # the short tests was waiting for a turn.
 sys.setswitchinterval(0.0002)
 
+FAST_ONLY = "not slow and not nightly"
+"""What `make test-fast` wants."""
+
 make_once()
 begin_on_demand()
 
@@ -51,6 +56,16 @@ def _logs_as_they_were() -> Generator[None]:
     kept = structlog.get_config()
     yield
     structlog.configure(**kept)
+
+
+_ALL_SLOW = re.compile(r"^pytestmark = (?:\[[^]]*|)pytest\.mark\.(?:slow|nightly)\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Read no file of slow tests where none of them is wanted: each worker would, for nothing."""
+    if config.option.markexpr != FAST_ONLY or collection_path.suffix != ".py":
+        return None
+    return bool(_ALL_SLOW.search(collection_path.read_text("utf-8"))) or None
 
 
 @pytest.hookimpl(wrapper=True)

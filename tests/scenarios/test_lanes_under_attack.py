@@ -58,7 +58,14 @@ def replace_by_another(path):
     other.replace(path)
 
 
-@pytest.mark.parametrize("change", [rewrite_header, truncate, append])
+@pytest.mark.parametrize(
+    "change",
+    [
+        rewrite_header,
+        pytest.param(truncate, marks=pytest.mark.slow),
+        pytest.param(append, marks=pytest.mark.slow),
+    ],
+)
 def test_L3_a_recording_that_changes_under_the_lanes_is_published_as_it_ends(stage, change):
     recording = stage.lane.record("a.mp4", os.urandom(12 * MIB))
 
@@ -72,6 +79,7 @@ def test_L3_a_recording_that_changes_under_the_lanes_is_published_as_it_ends(sta
     assert stage.lane.now(recording).state is State.VERIFIED
 
 
+@pytest.mark.slow
 def test_L3_of_a_recording_replaced_under_the_lanes_either_it_is_published_whole_or_its_follower(
     stage,
 ):
@@ -97,6 +105,7 @@ def test_L3_of_a_recording_replaced_under_the_lanes_either_it_is_published_whole
     assert stage.published() == {"a.mp4": first}
 
 
+@pytest.mark.slow
 def test_a_recording_that_is_deleted_under_the_lanes_is_no_file_and_holds_up_nobody(stage):
     gone = stage.lane.record("gone.mp4", os.urandom(12 * MIB))
     here = stage.lane.record("here.mp4", os.urandom(MIB))

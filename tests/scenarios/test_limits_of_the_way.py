@@ -190,6 +190,7 @@ def test_where_delete_is_refused_too_post_gives_an_upload_up(stage):
         stage.lane.transport.status(upload_id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [page(405), problem(405, "method-not-allowed")])
 def test_an_upload_that_no_method_gives_up_is_left_to_expire(stage, answer):
     upload_id = begun(stage)

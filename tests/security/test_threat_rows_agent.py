@@ -196,7 +196,16 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
+SLOW = {"boxes without end"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(data, id=what, marks=[pytest.mark.slow] if what in SLOW else [])
+        for what, data in HOSTILE.items()
+    ],
+)
 def test_row_35_a_container_that_lies_is_sent_as_it_is_and_what_it_says_is_plain(tmp_path, data):
     with scene(tmp_path) as made:
         recording = made.lane.record("a.mp4", data)

@@ -24,18 +24,27 @@ ENDS_WITHIN_S = 5.0
 """So long a thread that was told to stop may take."""
 
 
-def open_descriptors() -> set[tuple[int, str]]:
-    """Return number and target of each open file descriptor of this process."""
+def open_descriptors() -> set[tuple[int, int, int]]:
+    """Return number, device and inode of each open file descriptor of this process."""
     found = set()
     for name in os.listdir("/proc/self/fd"):
         try:
-            found.add((int(name), os.readlink(f"/proc/self/fd/{name}")))
+            which = os.fstat(number := int(name))
         except OSError:
             continue  # the one that listed them
+        found.add((number, which.st_dev, which.st_ino))
     return found
 
 
-def left_open(before: set[tuple[int, str]]) -> list[str]:
+def target(number: int) -> str:
+    """Return what descriptor *number* leads to."""
+    try:
+        return os.readlink(f"/proc/self/fd/{number}")
+    except OSError:
+        return f"{number}, which was closed a moment later"
+
+
+def left_open(before: set[tuple[int, int, int]]) -> list[str]:
     """Return what is open now and was not *before*; what nobody refers to any more is closed first.
 
     Collecting closes such things with a `ResourceWarning`, which pytest reports in the running test.
@@ -43,7 +52,7 @@ def left_open(before: set[tuple[int, str]]) -> list[str]:
     if not open_descriptors() - before:
         return []
     gc.collect()
-    return sorted(target for _, target in open_descriptors() - before)
+    return sorted(target(number) for number, *_ in open_descriptors() - before)
 
 
 @contextmanager
@@ -57,10 +66,14 @@ def nothing_left(what: str) -> Iterator[None]:
     yield
     SHARED.rest()
     give_up_s = time.monotonic() + ENDS_WITHIN_S
-    for thread in set(threading.enumerate()) - threads:
-        thread.join(max(0.0, give_up_s - time.monotonic()))
-    running = sorted(one.name for one in set(threading.enumerate()) - threads)
-    assert not running, f"{what} left threads running: {running}"
+    while (running := set(threading.enumerate()) - threads) and time.monotonic() < give_up_s:
+        for thread in running:
+            if thread.is_alive():
+                thread.join(max(0.0, give_up_s - time.monotonic()))
+            else:
+                time.sleep(0.001)  # another thread is about to start it, and nobody can join it yet
+    names = sorted(one.name for one in set(threading.enumerate()) - threads)
+    assert not names, f"{what} left threads running: {names}"
     still_open = left_open(descriptors)
     assert not still_open, f"{what} left open: {still_open}"
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ()) - deaf_to

@@ -6,12 +6,13 @@ spent on what does not differ between them.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import inspect
 import sqlite3
 import ssl
+import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -31,23 +32,28 @@ migrate_in_steps = sqlite_file.migrate
 """As the programs do it."""
 
 
+_one_at_a_time = threading.Lock()
+
+
 @functools.cache
-def in_one_step(migrations: tuple[str, ...]) -> tuple[str, ...]:
-    """Return as many steps as *migrations*, the first of which leads from nothing to the newest version.
-
-    The same file comes out; no table is changed on the way to it.
-    """
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as made:
-        migrate_in_steps(made, Path(), migrations, copy="", too_new=RuntimeError)
-        script = [line for line in made.iterdump() if line not in {"BEGIN TRANSACTION;", "COMMIT;"}]
-    return ("\n".join(script), *[""] * (len(migrations) - 1))
+def _newest(migrations: tuple[str, ...], vacuum: int) -> sqlite3.Connection:
+    made = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    made.execute(f"PRAGMA auto_vacuum = {vacuum}")  # of the file, and copied with it
+    atexit.register(made.close)
+    migrate_in_steps(made, Path(), migrations, copy="", too_new=RuntimeError)
+    return made
 
 
-def _migrate(
+def migrate_at_once(
     connection: sqlite3.Connection, path: Path, migrations: Sequence[str], **options: Any
 ) -> None:
-    if migrations in SCHEMAS and sqlite_file.version(connection) == 0:
-        migrations = in_one_step(tuple(migrations))
+    """Bring an empty file to the newest version by a copy of one that has been brought there."""
+    if migrations in SCHEMAS:
+        with _one_at_a_time:  # another one has perhaps begun to use it
+            if sqlite_file.version(connection) == 0:
+                [vacuum] = connection.execute("PRAGMA auto_vacuum").fetchone()
+                _newest(tuple(migrations), vacuum).backup(connection)
+                return
     migrate_in_steps(connection, path, migrations, **options)
 
 
@@ -79,6 +85,6 @@ def make_once() -> None:
     # It asks of each responder of each route whether it is a coroutine, and most are its own.
     vars(compiled)["iscoroutinefunction"] = _is_coroutine_method
     # A file of the newest version: two thirds of the time were changes to tables that had no rows.
-    vars(sqlite_file)["migrate"] = _migrate
+    vars(sqlite_file)["migrate"] = migrate_at_once
     # A client that is told nothing reads the system's authorities, which takes longer than its requests.
     vars(httpx_transports)["create_ssl_context"] = _ssl_context

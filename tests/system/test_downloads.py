@@ -135,6 +135,7 @@ def test_what_is_sent_in_slices_comes_whole_and_the_connection_goes_on(tmp_path,
         assert peer.answer().body == BIG
 
 
+@pytest.mark.slow
 def test_downloads_have_so_many_threads_and_the_rest_goes_on():
     inside, most, lock, go_on = set(), [0], threading.Lock(), threading.Event()
 

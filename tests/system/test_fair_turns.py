@@ -208,6 +208,7 @@ def test_a_refusal_comes_before_an_agent_sends_the_body_that_it_holds_back():
     assert HELD_S <= _CONTINUE_S / 2
 
 
+@pytest.mark.slow
 def test_who_does_not_read_a_refusal_that_was_held_back_has_the_time_of_a_slow_reader():
     def app(environ, start_response):
         environ[ASKED].asks_too_much = True

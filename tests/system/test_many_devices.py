@@ -399,6 +399,7 @@ def test_a_small_upload_waits_for_none_that_are_large(site):
         assert peer.answer().json["received"] == [[0, 11]]
 
 
+@pytest.mark.slow
 def test_who_is_refused_for_how_many_there_are_waits_for_the_answer_and_health_does_not(tmp_path):
     with (
         ingest(tmp_path / "data", admission=Admission(1)) as made,

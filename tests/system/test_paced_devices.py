@@ -4,6 +4,8 @@ import contextlib
 import threading
 import time
 
+import pytest
+
 from ingest_server.front import http_server
 from ingest_server.front.admission import LIGHT_OF_ONE_DEVICE
 from ingest_server.front.pacing import AHEAD_S, SHARE
@@ -63,6 +65,7 @@ def one_beside_many(app: Computing, server, closing: contextlib.ExitStack):
     return other, peers
 
 
+@pytest.mark.slow
 def test_its_requests_wait_while_anothers_run_and_all_are_answered_once_it_is_alone():
     app = Computing()
     with serving(app) as server, contextlib.ExitStack() as closing:
@@ -82,6 +85,7 @@ def test_its_requests_wait_while_anothers_run_and_all_are_answered_once_it_is_al
         assert other.answer(has_body=False).status == 204
 
 
+@pytest.mark.slow
 def test_a_stop_answers_those_whose_turn_does_not_come(monkeypatch):
     monkeypatch.setattr(http_server, "CUT_GRACE_S", 1.0)
     app = Computing()

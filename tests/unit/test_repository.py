@@ -85,6 +85,7 @@ def seen_by_apt(folder):
     return [line.split("|")[1].strip() for line in shown.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_apt_takes_each_version_that_was_ever_given_out_by_the_signature(tmp_path, key):
     first = package(tmp_path, "1.0")
     assert made(tmp_path, key).returncode == 0
@@ -100,6 +101,7 @@ def test_apt_takes_each_version_that_was_ever_given_out_by_the_signature(tmp_pat
     assert not [one for one in files if secret.encode() in one.read_bytes()]
 
 
+@pytest.mark.slow
 def test_a_changed_index_is_not_believed(tmp_path, key):
     package(tmp_path, "1.0")
     made(tmp_path, key)

@@ -3,6 +3,7 @@
 import socket
 
 import httpx
+import pytest
 
 from tests.support.raw_http import Peer
 from tests.support.rufh_client import (
@@ -100,6 +101,7 @@ def raw_append(url: str, start: int, *lines: str) -> bytes:
     return ("\r\n".join(head) + "\r\n\r\n").encode()
 
 
+@pytest.mark.slow
 def test_a_cut_body_never_completes_the_upload(own, server, running):
     url = made(own, DATA[:5])
     with Peer(running.address) as peer:

@@ -53,6 +53,7 @@ def test_a_configuration_that_cannot_be_is_a_sentence_and_no_endless_restart(
     assert ended == []
 
 
+@pytest.mark.slow
 def test_a_folder_that_another_process_keeps_is_waited_for_and_then_asked_for_by_a_new_worker(
     tmp_path, ended, capsys, monkeypatch
 ):

@@ -10,6 +10,8 @@ import pytest
 from tests.support.processes import wait_for
 from tests.support.requirements import require_root
 
+pytestmark = pytest.mark.slow
+
 TREE = Path(__file__).parents[3]
 MAKER = """#!/bin/sh
 eval made=\\${$#} # the last one

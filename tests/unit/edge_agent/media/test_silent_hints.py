@@ -3,6 +3,7 @@
 import threading
 from functools import partial
 
+import pytest
 from watchdog.observers.inotify import InotifyObserver
 
 from edge_agent.base.reasons import Reason
@@ -10,6 +11,7 @@ from edge_agent.media.hints import FolderHints
 from tests.support.processes import wait_for
 
 
+@pytest.mark.slow
 def test_hints_that_are_set_up_after_nobody_waits_any_more_end_and_others_take_their_place(
     folder, monkeypatch
 ):

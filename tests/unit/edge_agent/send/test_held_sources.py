@@ -15,7 +15,7 @@ from edge_agent.media.identity import identity_at
 from edge_agent.media.source import Source
 from edge_agent.send.held_sources import HeldSources
 from edge_agent.send.source_in_hand import SourceInHand
-from tests.support.leftovers import open_descriptors
+from tests.support.leftovers import open_descriptors, target
 from tests.support.memory_lane import memory_lane
 from tests.support.present import present
 
@@ -43,7 +43,8 @@ def at_first(duty, do):
 
 
 def open_files(lane):
-    return [path for _, path in open_descriptors() if path.startswith(str(lane.media))]
+    found = [target(number) for number, *_ in open_descriptors()]
+    return [path for path in found if path.startswith(str(lane.media))]
 
 
 def completed(lane):

@@ -190,6 +190,7 @@ def test_without_a_copy_one_begins_empty_only_when_told_to(folder):
     site.stop()
 
 
+@pytest.mark.slow
 def test_a_crash_while_restoring_leaves_what_can_be_restored_again(folder):
     (folder / "state.db").rename(folder / "state.db.damaged-1")
     (folder / "state.db-wal").write_bytes(b"of the old one")

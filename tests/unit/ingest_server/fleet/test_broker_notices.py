@@ -40,6 +40,7 @@ def fill(session):
     return sum(session.publish(SAYING) for _ in range(MOST_ON_THE_WAY))
 
 
+@pytest.mark.slow
 def test_what_finds_no_room_is_not_said_to_be_on_its_way(session):
     assert fill(session) == MOST_ON_THE_WAY
     assert not session.has_room

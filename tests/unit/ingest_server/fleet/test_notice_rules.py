@@ -27,6 +27,7 @@ def told(fleet):
     return [(kind, device) for kind, device, _ in fleet.told]
 
 
+@pytest.mark.slow
 def test_a_rule_says_after_how_long_a_device_is_silent(ruled):
     fleet = ruled(
         NoticeRule(chosen=DeviceChoice("drone-*"), silent_s=0),

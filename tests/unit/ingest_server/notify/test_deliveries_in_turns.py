@@ -3,6 +3,8 @@
 from contextlib import ExitStack
 from typing import Any
 
+import pytest
+
 from edge_host.clock import SystemClock
 from ingest_server.core import events
 from ingest_server.core.choosing import Wanted
@@ -44,6 +46,7 @@ def happen(state, numbers):
     state.run(job)
 
 
+@pytest.mark.slow
 def test_each_event_is_told_once_and_in_order_whoever_leads():
     state = MemoryState()
     told: tuple[list[Any], list[Any]] = ([], [])

@@ -45,6 +45,7 @@ def write(site, size: int) -> None:
         site.state.run(lambda rows, n=number: rows.write_note("upload", str(n), "x" * (1 << 20)))
 
 
+@pytest.mark.slow
 def test_a_log_that_a_reader_holds_is_told_of_and_cut_once_the_reader_has_gone(site, reader):
     site.state.outbox.register("ops")
     resources = Resources(site.state, usual(site.state, site.blobs, lambda: 0, 1))

@@ -131,6 +131,7 @@ def test_each_deadline_is_said_with_the_next_time_that_it_means():
     assert text.startswith("while the clock is not set")
 
 
+@pytest.mark.slow
 def test_they_are_among_what_is_checked(tmp_path):
     (tmp_path / "media").mkdir()
     tables = {

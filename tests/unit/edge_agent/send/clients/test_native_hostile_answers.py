@@ -89,6 +89,7 @@ def test_a_body_without_end_is_none_of_our_servers():
             lambda: a_status([[2 * at, 2 * at + 1] for at in range(250_000)]),
             f"longer than {MAX_ANSWER_BYTES} bytes",
             id="ranges that fill the length",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             lambda: a_status([[2 * at, 2 * at + 1] for at in range(MAX_RANGES + 1)]),

@@ -1,5 +1,6 @@
 """Which piece of an upload counts where."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +38,7 @@ def test_over_each_byte_the_piece_of_the_newest_order_counts(pieces, offset, len
     assert end_of(pieces) == max((one.stop for one in pieces), default=0)
 
 
+@pytest.mark.slow
 def test_pieces_of_one_byte_each_cost_no_more_than_their_number():
     # By the square of it, this takes several times the processor time that a test may have.
     count = 50_000
