@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from edge_host.settings import Table
-from ingest_server.config.values import Count, DevicePatterns, Hours, nearest_words
+from ingest_server.config.values import Count, DevicePatterns, Hours, nearest_words, url_parts
 from ingest_server.core.choosing import DeviceChoice
 from ingest_server.core.events import OF_SERVER, TYPES
 
@@ -69,7 +68,7 @@ class FleetSection(Table):
     @field_validator("mqtt_url")
     @classmethod
     def _is_broker(cls, value: str | None) -> str | None:
-        split = urlsplit(value or "mqtt://x")
+        split = url_parts(value or "mqtt://x")
         if split.scheme not in {"mqtt", "mqtts"} or not split.hostname or "@" in split.netloc:
             raise ValueError("must be mqtt://HOST or mqtts://HOST, without a password in it")
         return value
@@ -139,6 +138,10 @@ class WebhookSection(ChoosesDevices):
     @field_validator("events")
     @classmethod
     def _are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError(
+                "is empty, so that it would be told nothing: leave the line out to tell it everything"
+            )
         for one in value:
             if one not in TYPES:
                 raise ValueError(f"there is no event {one!r}{nearest_words(one, TYPES)}")
@@ -156,7 +159,10 @@ class WebhookSection(ChoosesDevices):
 
     @model_validator(mode="after")
     def _is_safe(self) -> Self:
-        split = urlsplit(self.url)
+        try:
+            split = url_parts(self.url)
+        except ValueError as error:
+            raise ValueError(f"url {error}") from None
         if split.scheme not in {"https", "http"} or not split.hostname or "@" in split.netloc:
             raise ValueError("url must be https://HOST/PATH, without a user or password in it")
         if split.scheme == "http" and not self.allow_private:

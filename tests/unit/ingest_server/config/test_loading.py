@@ -349,6 +349,13 @@ NOTICES = {
     "of nobody": ("silent_hours = 2", "number 1", "says of no device that it is for it"),
     "nothing": ('match = "a"', "number 1", "says nothing else than [fleet]"),
     "no device": ('match = "Cam-*"\nsilent_hours = 2', "number 1: match", "are in lower case"),
+    "spaces": (
+        'match = "cam-* | gate"\nsilent_hours = 2',
+        "number 1: match",
+        "'cam-* ' would fit no device",
+    ),
+    "no end": ('match = "cam-["\nsilent_hours = 2', "number 1: match", "would fit no device"),
+    "no name": ('match = "cam|"\nsilent_hours = 2', "number 1: match", "'' would fit no device"),
     "no hours": (
         'match = "a"\nsilent_hours = -1',
         "number 1: silent_hours",
@@ -376,6 +383,44 @@ def test_a_fault_of_a_notice_is_one_sentence(toml, text, place, sentence):
 
     assert fault.startswith(f"{path}: [[notify]] {place}")
     assert sentence in fault
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("https://example.org:99999/", "url has a port that is none: ports are 1 to 65535"),
+        ("https://example.org:0/", "url has a port that is none"),
+        ("https://ex ample.org/", "url has a space in it"),
+        ("https://[::1/", "url has an address in brackets that is none"),
+        ("https://example.org/" + "x" * 2000, "url has 2020 characters, more than 2000"),
+    ],
+)
+def test_a_url_by_which_nobody_could_ever_be_called_is_refused(toml, url, sentence):
+    path = toml(f'[[webhook]]\nurl = "{url}"\nsecret_file = "s"\n')
+
+    [fault] = faults(path)
+
+    assert fault.startswith(f"{path}: [[webhook]] number 1: {sentence}")
+
+
+def test_a_broker_at_a_port_that_is_none_is_refused(toml):
+    [fault] = faults(toml('[fleet]\nmqtt_url = "mqtt://broker:99999"\n'))
+
+    assert "[fleet] mqtt_url has a port that is none: ports are 1 to 65535" in fault
+
+
+def test_a_webhook_that_would_be_told_nothing_is_refused(toml):
+    url = 'url = "https://example.org/"\nsecret_file = "s"'
+
+    [fault] = faults(toml(f"[[webhook]]\n{url}\nevents = []\n"))
+
+    assert "number 1: events is empty, so that it would be told nothing" in fault
+
+
+def test_patterns_of_devices_may_have_sets_and_single_letters(toml):
+    path = toml('[[notify]]\nmatch = "cam-[0-9]?|[!x]*|gate_1"\nsilent_hours = 2\n')
+
+    assert load(path, environ={}).notify[0].match == "cam-[0-9]?|[!x]*|gate_1"
 
 
 @pytest.mark.parametrize("section", ["route", "notify", "webhook"])
