@@ -157,6 +157,9 @@ class FleetService:
         member.tell_times(self.clock.now_utc(), now_s)
         if via not in member.via:
             member.via = sorted({*member.via, via}, reverse=True)
+            # A server that is killed now is to know it: what a broker's way refuses, a report may bring.
+            self.unwritten.note(member, {})
+            self.unwritten.hurry()
 
     def part(self, member: Member, via: str) -> None:
         """Note that a device's agent has ended: it is offline until it is heard of again."""

@@ -36,9 +36,10 @@ def command(number: int, cmd: str, **args: Any) -> dict[str, Any]:
 
 
 def answers(heard: Listener) -> dict[str, list[str]]:
+    """Return what became of each command: a broker that is killed forgets what it had to pass on."""
     found: dict[str, list[str]] = {}
     for one in heard.documents("cmd/ack"):
-        found.setdefault(one["id"], []).append(one["status"])
+        found.setdefault(one["id"], []).append(one.get("first_status", one["status"]))
     return found
 
 
@@ -104,7 +105,7 @@ def test_each_command_runs_once_and_is_answered_whatever_is_killed_meanwhile(tmp
             taken = [one["id"] for one in here.agent.log() if one.get("event") == "command.taken"]
 
     assert wished == 200
-    assert {one["status"] for one in ends} == {"done"}, ends
+    assert [(one["status"], one["message"]) for one in ends if one["status"] != "done"] == []
     assert sorted(taken) == sorted({*sent, *given, f"{FAR}-99"}), "one was taken twice, or never"
     assert {one: status[0] for one, status in told.items() if one in sent} == dict.fromkeys(
         sent, "done"

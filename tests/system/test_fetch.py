@@ -163,6 +163,46 @@ def test_a_metered_link_carries_what_is_fetched_only_where_the_operator_says_so(
 
 
 @pytest.mark.nightly
+def test_a_fetch_says_of_what_is_held_and_ends_as_what_was_renamed_deleted_or_recorded_on(tmp_path):
+    names = ("moved.mp4", "gone.mp4", "growing.mp4")
+    with site(tmp_path, reports=SOON, **{"[link]": URGENT_ALONE}) as here:
+        media = here.agent.media
+        wanted = {name: record(media, name, 50_000) for name in names}
+        old = record(media, "no-clock.mp4", 50_000, at_s=100)
+        here.agent.start()
+        operator = Operator(here.server, media)
+        wait_for(lambda: operator.row().get("presence") == "online", "it is seen")
+        here.agent.run("hold", "--reason", "armed")
+        given = {name: operator.give("fetch", query={"name": name}) for name in names}
+        given["no-clock.mp4"] = operator.give("fetch", query={"to": "1971-01-01"})
+
+        def held() -> bool:
+            operator.nudge()
+            said = [operator.answer(one)["message"] or "" for one in given.values()]
+            return all("waits (hold): " in one and "(armed)" in one for one in said)
+
+        wait_for(held, "each says what holds it", every_s=1)
+        (media / "moved.mp4").rename(media / "elsewhere.mp4")
+        (media / "gone.mp4").unlink()
+        with (media / "growing.mp4").open("ab") as file:
+            file.write(wanted["growing.mp4"])
+        here.agent.run("release")
+        ends = {name: operator.end(one) for name, one in given.items()}
+        found = published(here.server)
+
+    gone = ends.pop("gone.mp4")
+    assert (gone["status"], gone["code"]) == ("failed", "source_missing")
+    assert {one["status"] for one in ends.values()} == {"done"}
+    assert {one["message"] for one in ends.values()} == {"1 of 1 have arrived"}
+    assert ends["moved.mp4"]["result"]["files"][0]["name"] == "elsewhere.mp4"
+    assert found == {
+        "elsewhere.mp4": wanted["moved.mp4"],
+        "growing.mp4": 2 * wanted["growing.mp4"],
+        "no-clock.mp4": old,
+    }
+
+
+@pytest.mark.nightly
 def test_a_recording_that_a_restored_database_does_not_know_is_told_of(tmp_path):
     with site(tmp_path, reports=SOON) as here:
         record(here.agent.media, "DJI_0001.MP4", 50_000)

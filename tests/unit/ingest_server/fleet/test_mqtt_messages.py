@@ -133,6 +133,16 @@ def test_a_command_that_a_broker_brings_to_a_device_without_a_clock_waits_for_it
     assert fleet.operations.command("drone-1", given)["status"] == "done"
 
 
+def test_a_server_that_was_killed_knows_by_which_ways_a_device_speaks(fleet, hear, make_fleet):
+    hear("status", status("online"))
+    hear("info", info())
+    fleet.pass_s(30)
+    fleet.report()
+    fleet.pass_s(2)
+
+    assert make_fleet(fleet.store).row()["via"] == ["server", "mqtt"]
+
+
 def test_a_device_cannot_acknowledge_for_another(fleet, hear):
     fleet.report()
     given = fleet.operations.give("drone-1", "pause", {}, 120, "me")["id"]
