@@ -196,11 +196,10 @@ def test_an_agent_has_all_that_it_needs_under_these_rules(broker, tmp_path):
         agent.drive(lambda: agent.store.outbox.undelivered() == [])
         home.publish(OWN.command, json.dumps({"id": "one", "cmd": "pause"}).encode())
         agent.drive(lambda: OWN.ack in {topic for topic, _, _ in seen})
-        agent.drive(lambda: home.heard)
+        agent.drive(lambda: WRITES[-1] in {topic for topic, _ in home.heard})
 
         assert agent.problems == frozenset()
     assert {topic for topic, _, _ in seen} >= set(WRITES[:-1])
-    assert home.heard[0][0] == WRITES[-1]
 
 
 def test_the_configuration_starts_a_broker_with_tls_and_logins_where_commands_outlive_a_restart(
