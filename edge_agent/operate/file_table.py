@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from textwrap import wrap
 from typing import Any
 
 from edge_agent.operate.figures import size
+from edge_host import columns
 from edge_host.terminal import plain
 
 _NAME_WIDTH = 48
@@ -27,7 +27,7 @@ def table(rows: Sequence[Row], width: int | None = None) -> list[str]:
     """Return *rows* as lines of at most *width* characters; None: one line for each."""
     cells = [_HEAD, *(_cells(row) for row in rows)]
     lines = _wide(cells, _NAME_WIDTH)
-    if width is None or all(len(line) <= width for line in lines):
+    if width is None or all(columns.columns(line) <= width for line in lines):
         return lines
     return list(_narrow(cells, width))
 
@@ -48,15 +48,15 @@ def place(row: Row) -> str:
 
 
 def _wide(cells: Sequence[Sequence[str]], name_width: int) -> list[str]:
-    cells = [(*one[:3], shortened(one[3], name_width), *one[4:]) for one in cells]
-    widths = [max(len(row[column]) for row in cells) for column in range(4)]
+    cells = [(*one[:3], columns.shortened(one[3], name_width), *one[4:]) for one in cells]
+    widths = [max(columns.columns(row[column]) for row in cells) for column in range(4)]
     return [
         "  ".join(
             (
                 f"{row[0]:<{widths[0]}}",
                 f"{row[1]:>{widths[1]}}",
                 f"{row[2]:>{widths[2]}}",
-                f"{row[3]:<{widths[3]}}",
+                columns.padded(row[3], widths[3]),
                 *row[4:],
             )
         ).rstrip()
@@ -80,15 +80,7 @@ def wrapped(text: str, width: int | None, *, first: str = _INDENT) -> list[str]:
     """Return *text* in lines of at most *width*, all but the first one indented."""
     if width is None:
         return [first + text]
-    return wrap(text, max(width, 20), initial_indent=first, subsequent_indent=_INDENT)
-
-
-def shortened(name: str, width: int) -> str:
-    """Return *name* with its middle left out: its beginning and its end tell it from others."""
-    if len(name) <= width:
-        return name
-    half = (width - 3) // 2
-    return f"{name[:half]}...{name[-half:]}"
+    return columns.wrapped(text, max(width, 20), first=first, rest=_INDENT)
 
 
 def _why(row: Row) -> str:

@@ -21,12 +21,17 @@ def retry(settings: AgentSettings, ids: Sequence[str]) -> tuple[Retried, bool]:
 
 def words(done: Retried, *, is_running: bool) -> str:
     """Return what a person is told of it."""
+    if done == Retried(0, 0, ()):
+        return "nothing has failed: there is nothing to try again"
     lines = [f"{_files(done.retried)} tried again"]
     if not is_running:
         lines[0] += f" by the next start{NOT_RUNNING}"
     if done.away:
         lines.append(f"{done.away} cannot be: not there, or not readable; each goes on when it is")
-    lines += [f"{one}: no failed recording has this file_id" for one in done.unknown]
+    lines += [
+        f"{one}: no failed recording has this file_id; edge-agent status --failed lists those that have"
+        for one in done.unknown
+    ]
     return "\n".join(lines)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import NoReturn, TextIO
 
@@ -10,20 +9,10 @@ from edge_agent.base.errors import AgentError
 from edge_agent.base.settings import AgentSettings
 from edge_agent.operate.status import read_status
 from edge_agent.operate.status_text import failed_page, status_page
+from edge_host.columns import terminal_size
 
 _EVERY_S = 1.0
 _HOME, _END_OF_LINE, _BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
-
-
-def _terminal_size(out: TextIO) -> tuple[int, int] | None:
-    """Return columns and lines of the terminal that *out* is; None: it is none."""
-    if not out.isatty():
-        return None
-    try:
-        columns, lines = os.get_terminal_size(out.fileno())
-    except OSError:
-        return 80, 24
-    return columns or 80, lines or 24  # a serial console does not know its size and says 0
 
 
 def show(settings: AgentSettings, out: TextIO, *, only_failed: bool) -> None:
@@ -32,7 +21,7 @@ def show(settings: AgentSettings, out: TextIO, *, only_failed: bool) -> None:
     Raises:
         AgentError: neither an agent nor its database is there, or this user may read neither.
     """
-    size = _terminal_size(out)
+    size = terminal_size(out)
     print(_page(settings, None if size is None else size[0], only_failed=only_failed), file=out)
 
 
@@ -44,7 +33,7 @@ def watch(settings: AgentSettings, out: TextIO, *, only_failed: bool) -> NoRetur
     pause = threading.Event()
     before = ""
     while True:
-        size = _terminal_size(out)
+        size = terminal_size(out)
         try:
             now = _page(settings, None if size is None else size[0], only_failed=only_failed)
         except AgentError as error:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import Any, TextIO
 
 from edge_agent.base.errors import AgentError
 from edge_agent.operate.upload_text import change_line, progress_line
+from edge_host.columns import terminal_size
 from edge_host.terminal import plain
 
 
@@ -28,9 +28,8 @@ def show(answers: Iterable[dict[str, Any]], out: TextIO) -> bool:
                 all_taken = False
                 print(plain(f"{one['path']}: {one['why']}"), file=out)
             continue
-        if is_terminal:
-            # A serial console does not know its width and says 0.
-            width = (os.get_terminal_size(out.fileno()).columns or 80) - 1
+        if (terminal := terminal_size(out)) is not None:
+            width = terminal[0] - 1
             line, cut_off = progress_line(answer, width)
             if cut_off is not None and cut_off not in in_full:
                 in_full.add(cut_off)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edge_agent.operate.figures import duration, size
+from edge_host.columns import columns, fitting
 from edge_host.terminal import plain
 
 
@@ -53,7 +54,7 @@ def _bar(percent: float) -> str:
 
 def _fit(parts: Sequence[str], width: int) -> str:
     line = plain("  ".join(part for part in parts if part))
-    return line if len(line) <= width else line[: max(0, width - 3)] + "..."
+    return line if columns(line) <= width else fitting(line, width - 3) + "..."
 
 
 def change_line(row: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain, islice
 
 from edge_host.clock import SystemClock, rfc3339
+from edge_host.columns import columns, padded, terminal_size, wrapped
 
 Row = Sequence[str]
 
@@ -105,12 +106,27 @@ def print_table(head: Row, rows: Iterable[Row], *, none: str) -> None:
     if first is None:
         print(none, file=sys.stderr)
         return
+    terminal = terminal_size(sys.stdout)
     widths = [0] * len(head)
     coming = chain([head, first], rows)
     while block := list(islice(coming, MEASURED_ROWS)):
         for i, width in enumerate(widths):
-            fitting = (len(row[i]) for row in block if len(row[i]) <= MAX_PADDING)
+            fitting = (one for row in block if (one := columns(row[i])) <= MAX_PADDING)
             widths[i] = max(width, max(fitting, default=0))
-        for row in block:
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            print("  ".join(cells).rstrip())
+        lines = ["  ".join(map(padded, row, widths)).rstrip() for row in block]
+        if terminal is not None and max(map(columns, lines)) > terminal[0]:
+            lines = [
+                line for row in block if row is not head for line in _card(head, row, terminal[0])
+            ]
+        print("\n".join(lines))
+
+
+def _card(head: Row, row: Row, width: int) -> list[str]:
+    """Return a row that has no room in its window: each cell is named, and none is cut."""
+    # What belongs together stays on one line.
+    named = [
+        f"{name}\u00a0{cell}".replace(" ", "\u00a0")
+        for name, cell in zip(head[1:], row[1:], strict=True)
+    ]
+    lines = wrapped(", ".join(named), max(width, 20), first="    ", rest="    ")
+    return [*wrapped(row[0], max(width, 20)), *(line.replace("\u00a0", " ") for line in lines)]

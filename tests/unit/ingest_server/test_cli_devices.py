@@ -1,9 +1,13 @@
 """`ingest-server devices`, `events` and `fetch`, as a person types them, beside a running server."""
 
 import contextlib
+import fcntl
 import json
+import os
 import re
 import socket
+import struct
+import termios
 import threading
 
 import pytest
@@ -63,6 +67,40 @@ def test_devices_are_shown_worst_first_within_80_columns(operator, site):
     assert "online  no link  1204, 48.2 GB  0" in rows[1]
     assert "spare             never  -" in rows[3]
     assert max(len(line) for line in out.splitlines()) <= 80
+
+
+@contextlib.contextmanager
+def terminal_of(columns):
+    """Let what is printed go to a terminal of so many columns; yield what reads it."""
+    outside, inside = os.openpty()
+    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with (
+        open(outside, "rb", buffering=0) as screen,
+        open(inside, "w") as out,
+        contextlib.redirect_stdout(out),
+    ):
+        yield lambda: screen.read(65536).decode().splitlines()
+
+
+def test_in_a_window_without_room_for_the_table_each_figure_has_its_name(operator, site):
+    site.report("drone-0123456789", state=state(queue=queue(files=1204, bytes=48_211_234_567)))
+    site.report("camera", state=state())
+    written(site)
+
+    with terminal_of(40) as read:
+        operator.run("devices")
+        shown = read()
+
+    assert shown == [
+        "camera",
+        "    SEEN 0 s, THERE online, DOING idle,",
+        "    WAITS 0, FAILED 0, OPEN 0,",
+        "    COMPLETE 0",
+        "drone-0123456789",
+        "    SEEN 0 s, THERE online, DOING idle,",
+        "    WAITS 1204, 48.2 GB, FAILED 0,",
+        "    OPEN 0, COMPLETE 0",
+    ]
 
 
 def test_what_a_device_reported_is_in_the_json_too(operator, site):

@@ -62,7 +62,17 @@ def test_one_that_is_named_is_tried_again_and_an_unknown_one_is_said(device, cap
     assert main(["retry", first, "nothing", "--config", str(device)]) == 1
 
     assert states(device) == [State.SEEN, State.FAILED]
-    assert "nothing: no failed recording has this file_id" in capsys.readouterr().out
+    assert (
+        "nothing: no failed recording has this file_id; edge-agent status --failed lists those that have"
+    ) in capsys.readouterr().out
+
+
+def test_where_nothing_has_failed_that_is_said(device, capsys):
+    with_failed(device)
+
+    assert main(["retry", "--all", "--config", str(device)]) == 0
+
+    assert capsys.readouterr().out == "nothing has failed: there is nothing to try again\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["--all", "abc"]])

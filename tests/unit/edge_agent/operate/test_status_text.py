@@ -14,6 +14,7 @@ from edge_agent.operate.problem_words import IN_WORDS
 from edge_agent.operate.status_text import failed_page, status_page
 from edge_agent.report.state_document import StateDocuments
 from edge_agent.store.recordings import Store
+from edge_host.columns import columns
 from tests.support.clock import VirtualClock
 
 LONG = "the server takes recordings of at most 10 GB, and this one has more than that by far"
@@ -145,6 +146,20 @@ def test_no_line_is_wider_than_the_terminal_and_no_word_of_a_reason_is_lost(stat
     assert text.count("other recordings are sent first") == 1
     assert "all 2: queued" in text
     assert "published as cam/e.mp4" in text
+
+
+def test_a_name_of_wide_letters_leaves_the_columns_and_the_lines_as_they_are():
+    wide, marked = (
+        row("映像_第一回目の飛行_2026年11月30日_午前九時_滑走路の端から.mp4"),
+        row("e\u0301" * 20 + ".mp4"),
+    )
+    plain = {**row("DJI_0042.MP4"), "reason": "queued", "detail": "other recordings are sent first"}
+
+    lines = table([wide, marked, plain], 80)
+
+    assert max(map(columns, lines)) <= 80
+    assert "..." in lines[1]
+    assert lines[2].endswith("e\u0301" * 20 + ".mp4")
 
 
 def test_a_long_name_keeps_its_end_which_tells_it_from_others():
