@@ -176,11 +176,11 @@ class Operations:
         return version
 
     def _seen_by(self, member: Member) -> str | None:
-        """Return by when a device hears of what is asked now; None: nobody can say."""
+        """Return by when a device hears of what is asked now; None: nobody can say, for it or the broker is away."""
+        now = rfc3339(self.fleet.clock.now_utc())
         if self._via(member) == "server":
-            return member.next_by
-        is_open = self.fleet.reaches_at_once()
-        return rfc3339(self.fleet.clock.now_utc()) if is_open else None
+            return member.next_by if now <= (member.next_by or "") else None
+        return now if self.fleet.reaches_at_once() else None
 
     def _via(self, member: Member) -> str:
         """Return the way that brings it first: a report, where the broker is away and the device reports."""

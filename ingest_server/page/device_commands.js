@@ -14,7 +14,6 @@ export class DeviceCommands {
   constructor(device, refresh) {
     this.device = device
     this.refresh = refresh
-    this.row = null
     this.allowed = new Map()
     this.list = h('ol', { class: 'commands' })
     this.items = new Children(this.list, (one) => one.id, commandItem)
@@ -78,7 +77,7 @@ export class DeviceCommands {
   async send(command, given) {
     try {
       const answer = await send('POST', `${devicePath(this.device)}/commands`, { cmd: command, args: given })
-      announce(`${commandWord(command)}: ${seenSentence(answer, this.row)}`)
+      announce(`${commandWord(command)}: ${seenSentence(answer)}`)
       this.refresh()
     } catch (error) {
       announce(`${commandWord(command)}: ${error.message}`, 'bad')
@@ -86,7 +85,6 @@ export class DeviceCommands {
   }
 
   show({ row, state, can, commands = [] }) {
-    this.row = row
     this.can = can ?? []
     for (const [command, buttons] of this.allowed) {
       for (const reference of buttons) {
@@ -113,11 +111,11 @@ function noneSentence(row) {
     : 'It takes no commands: see [commands] allowed in its configuration.'
 }
 
-function seenSentence(answer, row) {
+function seenSentence(answer) {
   const by = instant(answer?.seen_by)
   const until = instant(answer?.expires_at)
   if (by === null && answer?.via === 'mqtt') return `the server has no way to the broker now; the device sees this if that is back by ${localTime(until, serverNow())}.`
-  if (by === null || row?.presence === 'offline') return until === null ? 'sent.' : `the device is not there; it sees this if it is back by ${localTime(until, serverNow())}.`
+  if (by === null) return until === null ? 'sent.' : `the device is away; it sees this if it is back by ${localTime(until, serverNow())}.`
   return `the device will see it by ${localTime(by, serverNow())}${answer.via === 'mqtt' ? ', over MQTT' : ''}.`
 }
 
@@ -145,8 +143,9 @@ function commandItem(one) {
 function saidOf(one, standing) {
   const by = instant(one.seen_by)
   const parts = []
-  if (!standing.isOver && one.status !== 'accepted' && by !== null) {
-    parts.push(by < serverNow() ? `the device should have seen it by ${localTime(by, serverNow())}; it is kept until ${localTime(instant(one.expires_at), serverNow())}` : `the device sees it by ${localTime(by, serverNow())}`)
+  if (!standing.isOver && !['accepted', 'sent'].includes(one.status)) {
+    const until = localTime(instant(one.expires_at), serverNow())
+    parts.push(by === null || by < serverNow() ? `nobody can say when the device sees it; it is kept until ${until}` : `the device sees it by ${localTime(by, serverNow())}`)
   }
   if (one.message) parts.push(one.message)
   if (one.status === 'expired' && !one.message) parts.push('The device was not there in time. Nothing happened.')

@@ -39,7 +39,13 @@ def test_one_word_without_an_end_makes_nothing_wider_than_the_window(
 ):
     word = "x" * 2000
     mean = row(
-        "pi-1", state=word, blocked_by=word, blocked_detail=word, problems=[word], trouble=999
+        "pi-1",
+        state=word,
+        blocked_by=word,
+        blocked_detail=word,
+        problems=[word],
+        trouble=999,
+        pending_files=2**53,
     )
     mean["link"] = {"iface": word, "metered": True, "rtt_ms": 1e12}
     for one in list(site.rows):

@@ -47,6 +47,15 @@ def test_while_the_broker_is_away_a_button_says_what_the_device_waits_for(browse
     browser.wait_text("the server has no way to the broker now", "#announcements")
 
 
+def test_a_command_to_a_device_that_is_away_says_how_long_it_is_kept(browser, site, url):
+    site.given = {"seen_by": None, "via": "server"}
+    open_device(browser, url, "drone-07")
+
+    browser.click(".steer button:not([hidden])")
+
+    browser.wait_text("the device is away; it sees this if it is back by", "#announcements")
+
+
 def test_a_quiet_device_says_when_it_reports_again(browser, site, url):
     site.put(row("cam-1", last_seen=at(3000), next_by=at(-600)))
     open_device(browser, url, "cam-1")

@@ -114,6 +114,19 @@ def test_a_quiet_device_is_not_there_later_than_it_said_over_a_restart_of_the_se
     assert again.operations.give("drone-1", "pause", {}, None, "me")["seen_by"] == said
 
 
+def test_nobody_says_when_a_device_that_is_late_hears_of_a_command(fleet):
+    fleet.report(next_s=30)
+    before = fleet.operations.give("drone-1", "pause", {}, 600, "me")
+    fleet.pass_s(29)
+    in_time = fleet.operations.give("drone-1", "resume", {}, 600, "me")
+    fleet.pass_s(2)
+    late = fleet.operations.give("drone-1", "report", {}, 600, "me")
+
+    assert before["seen_by"] == in_time["seen_by"] == fleet.row()["next_by"]
+    assert late["seen_by"] is None
+    assert fleet.operations.command("drone-1", before["id"])["seen_by"] is None
+
+
 def test_ages_are_true_once_the_clock_of_the_server_is_set(fleet):
     fleet.report(next_s=3600)
     fleet.pass_s(600)
