@@ -16,6 +16,7 @@ from ingest_server.fleet import queries
 from ingest_server.fleet.operations import Operations
 from ingest_server.protocols.json_answer import say
 from ingest_server.protocols.packing import pack, tagged
+from ingest_server.protocols.query import number_of, text_of
 from ingest_server.protocols.requests import message
 from upload_protocol.headers import FLEET_PATH
 from upload_protocol.members import object_of, only, optional, required
@@ -83,7 +84,7 @@ class History:
 
     @falcon.after(pack)
     def on_get(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
-        hours = queries.whole(req, "hours", 24, least=1, most=744)
+        hours = number_of(req, "hours", 24, most=744)
         say(resp, self.desk.operations.past.history(device, hours))
 
 
@@ -146,11 +147,11 @@ class Holds:
             resp,
             self.desk.operations.past.holds(
                 device,
-                like=(req.get_param("q") or "")[:200],
+                like=(text_of(req, "q") or "")[:200],
                 since_s=queries.moment(req, "from"),
                 until_s=queries.moment(req, "to"),
                 after=queries.place(req, "cursor"),
-                limit=queries.whole(req, "limit", 100, least=1, most=1000),
+                limit=number_of(req, "limit", 100, most=1000),
             ),
         )
 
@@ -161,13 +162,13 @@ class Events:
 
     @falcon.after(pack)
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        after = req.get_param("after")
+        after = text_of(req, "after")
         say(
             resp,
             self.desk.operations.past.events(
-                req.get_param("device"),
-                after=None if after is None else queries.whole(req, "after", 0, most=2**62),
-                limit=queries.whole(req, "limit", 100, least=1, most=1000),
+                text_of(req, "device"),
+                after=None if after is None else number_of(req, "after", 0, least=0, most=2**62),
+                limit=number_of(req, "limit", 100, most=1000),
             ),
         )
 

@@ -9,23 +9,10 @@ import falcon
 
 from ingest_server.core.errors import Refused
 from ingest_server.fleet.values import MOST
+from ingest_server.protocols.query import text_of
 
 _VERSION = re.compile(r'(?:^|,)[ \t]*"([0-9]{1,18})"[ \t]*(?=,|$)')
 _SECONDS = re.compile(r"-?[0-9]{1,19}\Z")
-
-
-def whole(req: falcon.Request, name: str, usual: int, *, least: int = 0, most: int) -> int:
-    """Return a whole number, *usual* where there is none.
-
-    Raises:
-        Refused: it is none, or beyond its bounds.
-    """
-    given = req.get_param(name)
-    if given is None:
-        return usual
-    if given.isascii() and given.isdigit() and least <= int(given[:20]) <= most:
-        return int(given)
-    raise Refused("malformed-request", f"{name} is a whole number from {least} to {most}")
 
 
 def versions(req: falcon.Request) -> frozenset[int] | None:
@@ -45,7 +32,7 @@ def moment(req: falcon.Request, name: str) -> int | None:
     Raises:
         Refused: it is no time.
     """
-    given = req.get_param(name)
+    given = text_of(req, name)
     if not given:
         return None
     try:
@@ -62,7 +49,7 @@ def place(req: falcon.Request, name: str) -> tuple[int, str] | None:
     Raises:
         Refused: this server did not say so.
     """
-    given = req.get_param(name)
+    given = text_of(req, name)
     if not given:
         return None
     time_s, found, file_id = given.partition(":")

@@ -12,11 +12,15 @@ def text_of(req: falcon.Request, name: str) -> str | None:
     """Return what is asked for by *name*; None: nothing, or nothing behind the ``=``.
 
     Raises:
-        Refused: it is there more than once.
+        Refused: it is there more than once, or has a NUL in it, which databases take for the end or for a fault.
     """
     value = req.params.get(name)
     if isinstance(value, list):
         raise Refused("malformed-request", f"the query names {name!r} more than once")
+    if value and "\0" in value:
+        raise Refused(
+            "malformed-request", f"{name} has a NUL character in it: nothing here has one"
+        )
     return value or None
 
 

@@ -132,3 +132,24 @@ def test_history_of_no_time_is_refused(site, hours):
     answer = site.get("/devices/drone-1/history", params={"hours": hours})
 
     assert (answer.status_code, answer.json["code"]) == (400, "malformed-request")
+
+
+@pytest.mark.parametrize(
+    ("path", "params"),
+    [
+        ("/recordings", {"q": "\0"}),
+        ("/devices/drone-1/holds", {"q": "DJI\0"}),
+        ("/devices/drone-1/holds", {"cursor": "1:a\0"}),
+        ("/devices/drone-1/holds", {"from": ["2026-11-29", "2026-11-30"]}),
+        ("/events", {"device": "\0"}),
+        ("/events", {"limit": "0" * 19 + "1" + "9" * 30}),
+        ("/events", {"after": "0" * 19 + "1" + "9" * 30}),
+        ("/devices/drone-1/history", {"hours": "0" * 19 + "1" + "9" * 30}),
+    ],
+)
+def test_what_no_list_can_be_asked_for_is_refused_before_a_database_sees_it(site, path, params):
+    site.report()
+
+    answer = site.get(path, params=params)
+
+    assert (answer.status_code, answer.json["code"]) == (400, "malformed-request")
