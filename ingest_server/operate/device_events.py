@@ -64,5 +64,7 @@ def _line(at: str, device: str, event: dict[str, Any]) -> str:
     data = event.get("data")
     said = data if isinstance(data, dict) else {}
     kind = str(event.get("type", "")).removeprefix("edgeup.")
-    words = [str(said[key]) for key in ("name", "code", "detail") if said.get(key)]
-    return shown("  ".join([at, device, kind, *words]))
+    name, code, detail = (str(said.get(key) or "") for key in ("name", "code", "detail"))
+    detail = detail.removeprefix(f"{code}: ")  # what a server said begins with the same
+    words = (at, device, kind, name, code, detail)
+    return shown("  ".join(word for word in words if word))

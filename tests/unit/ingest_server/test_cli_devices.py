@@ -132,6 +132,15 @@ def test_events_are_shown_a_line_each_safe_for_a_terminal(operator, site):
     assert [json.loads(one)["id"] for one in raw] == ["e0", "e1", "e2"]
 
 
+def test_the_code_of_a_failure_stands_once_in_its_line(operator, site):
+    data = {"name": "a.mp4", "code": "too-large", "detail": "too-large: 9 bytes; the limit is 8"}
+    site.report(events=[{"id": "e1", "type": "edgeup.file.failed", "seq": 1, "data": data}])
+
+    out = operator.run("events")[1]
+
+    assert out.endswith("  drone-1  file.failed  a.mp4  too-large  9 bytes; the limit is 8\n")
+
+
 def test_where_no_event_was_told_it_is_said_where_they_are(operator, site):
     site.report()
 
