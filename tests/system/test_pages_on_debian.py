@@ -19,7 +19,15 @@ BROUGHT = ("python3-venv", "acl", "jq", "sqlite3")
 """What the pages have installed by apt; it is there, so that no network is needed for it."""
 PAGES = [
     f"docs/{name}.md"
-    for name in ("install-server", "install-device", "operate", "backup", "upgrade")
+    for name in (
+        "install-server",
+        "install-device",
+        "deployment",
+        "webhooks",
+        "operate",
+        "backup",
+        "upgrade",
+    )
 ]
 """One after the other, as a machine lives: what comes first is what the next ones need."""
 
