@@ -177,9 +177,15 @@ class _Plan:
             machine.say(
                 "The certificate is not of this server's own CA: whoever gave it renews it."
             )
-        elif self.have_certificate(machine) and services.is_running() and not machine.rehearses:
+            return
+        cut_off_before = machine.was_cut_off
+        if self.have_certificate(machine) and services.is_running() and not machine.rehearses:
             run("systemctl", "reload", UNIT)
             machine.say(f"      made  {UNIT} has taken it over; devices see nothing of it")
+        if not (
+            machine.rehearses or cut_off_before
+        ):  # a setup may have changed what takes a restart
+            machine.finish()
 
     def have_certificate(self, machine: Machine) -> bool:
         """Have one for all names, good for long enough; returns whether it is new."""

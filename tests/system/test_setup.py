@@ -115,6 +115,9 @@ def test_what_an_option_gave_the_service_is_taken_from_it_by_the_opposite_one(ma
     log = machine.start("ingest-server", "ingest_server", "run")
     wait_for(lambda: "server.started" in log.read_text(), "the server runs", 30)
     claim, arguments = device_line(said)
+    (machine.files / "etc/edge-uploader/server.pem").unlink()
+    machine.program("ingest_server", "setup", "--renew")
+    noted = (machine.files / "var/lib/edge-uploader/setup/server.json").read_text()
     machine.program(
         "edge_agent", *arguments[:-1], "/srv/recordings", "--read-everything", input_=claim
     )
@@ -134,6 +137,7 @@ def test_what_an_option_gave_the_service_is_taken_from_it_by_the_opposite_one(ma
     machine.program("edge_agent", "setup", "--folder", "/srv/no-lists")
 
     assert "its file system (ramfs) takes no access lists. Where the folder comes" in without_lists
+    assert "unfinished" not in noted
     assert "CAP_NET_BIND_SERVICE" in low
     assert list(server.iterdir()) == []
     assert "CAP_DAC_READ_SEARCH" in all_files
