@@ -49,6 +49,8 @@ def setup_device(options: argparse.Namespace) -> int:
 
 def _carry_out(options: argparse.Namespace, machine: Machine) -> None:
     if options.undo:
+        if not machine.rehearses and (folder := said_by(CONFIG).get("watch", {}).get("folder")):
+            media.clear(folder)
         undo(machine, _TAKES, keeps=_keeps)
         if machine.journal.made or not options.dry_run:
             machine.say(

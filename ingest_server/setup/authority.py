@@ -75,16 +75,23 @@ class Authority:
         """The SHA-256 of the certificate, in hexadecimal digits."""
         return fingerprint(self.cert)
 
+    @property
+    def _making(self) -> Path:
+        return self.folder / ".making"
+
+    def clear(self) -> None:
+        """Take away what a run that was cut off has left of what is not to stay: a key, for one."""
+        shutil.rmtree(self._making, ignore_errors=True)
+
     @contextlib.contextmanager
     def _work(self) -> Iterator[Path]:
         """Have a folder for what is not to stay; what a run that was cut off has left of it goes first."""
-        work = self.folder / ".making"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(mode=0o700)
+        self.clear()
+        self._making.mkdir(mode=0o700)
         try:
-            yield work
+            yield self._making
         finally:
-            shutil.rmtree(work)
+            shutil.rmtree(self._making)
 
     def make(self, name: str) -> None:
         """Make what is not there yet; a key that is there is used, never replaced.

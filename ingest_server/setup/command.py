@@ -64,6 +64,8 @@ def setup_server(options: argparse.Namespace, commands: Commands) -> int:
 
 def _carry_out(options: argparse.Namespace, machine: Machine, commands: Commands) -> None:
     if options.undo:
+        if not machine.rehearses:
+            OWN.clear()
         undo(machine, {_GIVEN: _take_given}, keeps=_keeps)
         machine.say("Recordings, and the database with the devices' tokens, are where they were.")
         return
