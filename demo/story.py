@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from demo.breaks import Break, GoneOn
+
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 _PROBLEM_WORDS = {
@@ -67,53 +69,10 @@ def _left(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 10 else duration(seconds)
 
 
-class Break:
-    """Whether what was being sent goes on after an interruption, and from where."""
-
-    def __init__(self) -> None:
-        self._is_open = False
-        self._is_mended = True
-        self._was_noticed = False
-        self._last: tuple[object, int, int] | None = None
-        self.taken_over: object = None
-        """The file that an agent goes on with which was started after another had begun it."""
-
-    def begin(self) -> None:
-        """Something was interrupted; whether the agent notices is seen later."""
-        self._is_open, self._is_mended = True, False
-
-    def mend(self) -> None:
-        """All works again; whether the agent has found out is seen later."""
-        self._is_mended = True
-
-    def gone_on(self, document: Mapping[str, Any]) -> str | None:
-        """Return which file goes on, and where, if *document* is the first to say so."""
-        is_down = "server_unreachable" in (document.get("problems") or ())
-        if is_down or document.get("blocked_by") in {"link", "backoff"}:
-            self._is_open = self._was_noticed = True
-            return None
-        current = document.get("current")
-        if not isinstance(current, Mapping) or document.get("blocked_by"):
-            return None
-        length, held = int(current.get("length") or 0), int(current.get("acknowledged") or 0)
-        last, seq = self._last, int(document.get("seq") or 0)
-        self._last = (current.get("file_id"), held, seq)
-        if not (self._is_open and self._is_mended) or not length:
-            return None
-        if last is None:
-            self._is_open = self._was_noticed = False  # nothing was under way
-            return None
-        is_anew = seq < last[2]  # an agent that was started again counts from 1
-        if not (self._was_noticed or is_anew or held > last[1]):
-            return None  # it does not know yet
-        if is_anew:
-            self.taken_over = self._last[0]
-        self._is_open = self._was_noticed = False
-        if last[0] != self._last[0] or not held:
-            return None
-        percent = 100 * held / length
-        name = printable(current.get("name", "?"))
-        return f"{name} at {percent:.0f} %: what the server holds is not sent again"
+def _goes_on(one: GoneOn) -> Line:
+    percent = 100 * one.held / one.length
+    name = printable(one.name or "?")
+    return Line("goes on", f"{name} at {percent:.0f} %: what the server holds is not sent again")
 
 
 class Story:
@@ -155,10 +114,14 @@ class Story:
             case "file.discovered":
                 yield Line("finished", f"{name}{how_long}: nobody writes to it any more")
             case "file.started":
+                self._break.has_begun(data.get("file_id"))
                 yield Line("sending", f"{name}{how_long}")
             case "file.completed":
                 self._completed_id = data.get("file_id")
                 self.progress = self.percent = None
+                went_on = self._break.whole(data.get("file_id"), data.get("name"), length)
+                if went_on is not None:
+                    yield _goes_on(went_on)
                 yield from self._completed(name, data)
             case "file.failed":
                 detail = printable(data.get("detail") or data.get("code") or "")
@@ -197,7 +160,7 @@ class Story:
         yield from self._tell_ignored(document)
         yield from self._tell_wait(document)
         if (went_on := self._break.gone_on(document)) is not None:
-            yield Line("goes on", went_on)
+            yield _goes_on(went_on)
         self._tell_progress(document)
 
     def interrupted(self) -> None:

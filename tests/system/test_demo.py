@@ -187,9 +187,11 @@ def test_ctrl_c_with_an_upload_under_way_ends_in_ten_seconds_and_it_goes_on_next
         assert demo.process.wait(30) == 0
         assert "was killed" not in demo.text, demo.text[-300:]
 
-        demo = Demo(tmp_path)
+        demo = Demo(tmp_path, "--max-rate", "300KB")
         demo.wait_for_text("verified")
 
+        told = [verb for verb in _verbs(demo) if verb in {"goes on", "verified"}]
+        assert told == ["goes on", "verified"]
         published = [path for path in (demo.var / "server/published").rglob("*") if path.is_file()]
         assert [sha256(path) for path in published] == [sha256(recording)]
     finally:

@@ -92,6 +92,13 @@ def _sending(acknowledged, *, seq, **given):
     return _state(current=current, seq=seq, **given)
 
 
+def _watched():
+    """Return a story that has seen a recording begin."""
+    story = Story("")
+    list(story.event(_event("file.started", file_id="1", name="a.mp4", length=1000)))
+    return story
+
+
 def _told(story, *documents):
     return [line for document in documents for line in story.state(document)]
 
@@ -100,7 +107,7 @@ GOES_ON = Line("goes on", "a.mp4 at 55 %: what the server holds is not sent agai
 
 
 def test_after_a_lost_link_it_says_where_the_upload_goes_on():
-    story = Story("")
+    story = _watched()
     down = _state(problems=["server_unreachable"], blocked_by="link", seq=2)
 
     told = _told(story, _sending(500, seq=1), down, _sending(550, seq=3), _sending(600, seq=4))
@@ -110,7 +117,7 @@ def test_after_a_lost_link_it_says_where_the_upload_goes_on():
 
 
 def test_it_goes_on_only_when_what_was_broken_is_mended_and_the_agent_knows():
-    story = Story("")
+    story = _watched()
     _told(story, _sending(500, seq=1))
 
     story.interrupted()
@@ -134,13 +141,48 @@ def test_what_begins_after_the_break_does_not_go_on():
 
 
 def test_an_agent_that_was_started_again_goes_on_where_it_was():
-    story = Story("")
+    story = _watched()
     _told(story, _sending(550, seq=70))
 
     story.interrupted()
     story.mended()
 
     assert _told(story, _sending(550, seq=2)) == [GOES_ON]
+
+
+def test_what_is_verified_before_anything_says_that_it_goes_on_did_go_on():
+    story = _watched()
+    _told(story, _sending(550, seq=1))
+    story.interrupted()
+    _told(story, _state(problems=["server_unreachable"], blocked_by="link", seq=2))
+    story.mended()
+
+    completed = _event("file.completed", file_id="1", name="a.mp4", length=1000, duration_s=7.7)
+    told = [*story.event(completed), *_told(story, _state(seq=3))]
+
+    assert told == [
+        GOES_ON,
+        Line("verified", "a.mp4 in 7.7 s, SHA-256 verified by the server"),
+        Line("link back", "the server answers again"),
+    ]
+
+
+def test_what_an_earlier_run_has_begun_goes_on_and_no_time_is_told_of_it():
+    story = Story("")
+
+    told = _told(story, _state(seq=1), _sending(550, seq=2), _sending(900, seq=3))
+    completed = _event("file.completed", file_id="1", name="a.mp4", length=1000, duration_s=0.2)
+
+    assert told == [GOES_ON]
+    assert [line.text for line in story.event(completed)] == [
+        "a.mp4 SHA-256 verified by the server"
+    ]
+
+
+def test_what_was_begun_a_moment_ago_does_not_go_on():
+    story = _watched()
+
+    assert _told(story, _sending(550, seq=1)) == []
 
 
 def test_after_verified_nothing_says_that_it_is_still_being_sent():
@@ -174,7 +216,7 @@ def test_what_is_not_sent_is_said_once_with_its_name_and_why():
 
 @pytest.mark.parametrize(("seq_after", "timed"), [(1, ""), (4, " in 1.7 s,")])
 def test_of_a_recording_that_another_agent_began_no_time_is_told(seq_after, timed):
-    story = Story("")
+    story = _watched()
     _told(story, _sending(500, seq=3))
     story.interrupted()
     story.mended()
