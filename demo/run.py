@@ -15,6 +15,17 @@ STEERING = {"cut": SIGUSR1, "mend": SIGUSR2, "kill": SIGRTMIN}
 """What `demo.steer` sends, from another terminal."""
 
 
+def port(text: str) -> int:
+    """Return the port that *text* names; 0: any.
+
+    Raises:
+        ArgumentTypeError: there is no such port.
+    """
+    if not text.isascii() or not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
+    return int(text)
+
+
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m demo",
@@ -26,10 +37,10 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--media", type=Path, default=Path("media"), help="watched folder (default: ./media)"
     )
     parser.add_argument(
-        "--server-port", type=int, default=8080, help="another is taken if in use (default: 8080)"
+        "--server-port", type=port, default=8080, help="another is taken if in use (default: 8080)"
     )
     parser.add_argument(
-        "--mqtt-port", type=int, default=1883, help="another is taken if in use (default: 1883)"
+        "--mqtt-port", type=port, default=1883, help="another is taken if in use (default: 1883)"
     )
     parser.add_argument(
         "--max-rate",
@@ -72,11 +83,15 @@ def main(arguments: list[str] | None = None) -> int:
 
     chosen = _arguments(arguments)
     screen = Screen()
+
+    def is_stopped() -> bool:
+        return signals > 0 or is_gone() or screen.is_gone
+
     layout = Layout(var=chosen.var.resolve(), media=chosen.media.resolve())
     try:
         layout.make_folders()
         with layout.lock():
-            Launcher(layout, screen, lambda: signals > 0 or is_gone(), wishes).run(
+            Launcher(layout, screen, is_stopped, wishes).run(
                 server_port=chosen.server_port,
                 mqtt_port=chosen.mqtt_port,
                 max_rate=None if chosen.max_rate == "none" else chosen.max_rate,

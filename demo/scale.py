@@ -22,7 +22,7 @@ from demo.errors import DemoError
 from demo.layout import Value, toml
 from demo.ports import LOOPBACK, free_port
 from demo.ready import is_ready
-from demo.run import make_is_gone
+from demo.run import make_is_gone, port
 from demo.screen import Screen
 
 NAMES = ("a", "b", "c")
@@ -154,7 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run until a signal; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m demo.scale", description=__doc__)
     parser.add_argument("--media", type=Path, default=Path("media"), help="watched folder")
-    parser.add_argument("--port", type=int, default=8080, help="of the balancer (default: 8080)")
+    parser.add_argument("--port", type=port, default=8080, help="of the balancer (default: 8080)")
     chosen = parser.parse_args(arguments)
     signals = 0
     is_gone = make_is_gone()
@@ -167,7 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
         signal(number, stop)
 
     def is_stopped() -> bool:
-        return signals > 0 or is_gone()
+        return signals > 0 or is_gone() or screen.is_gone
 
     screen, media = Screen(), chosen.media.resolve()
     media.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -16,14 +17,16 @@ class Screen:
     """Standard output; live where it is a terminal, plain lines where it is not."""
 
     def __init__(self) -> None:
-        self._is_live = sys.stdout.isatty()
+        self._is_live = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
         self._live = ""
+        self.is_gone = False
+        """Whether whoever read it has gone: the terminal was closed, or `| head` has enough."""
         self._told_percent = 0.0
 
     def say(self, text: str = "") -> None:
         """Print text as it is, above the live line."""
         self._erase()
-        print(text, flush=True)
+        self._print(f"{text}\n")
         self._draw()
 
     def tell(self, line: Line) -> None:
@@ -44,12 +47,22 @@ class Screen:
 
     def _erase(self) -> None:
         if self._live:
-            print("\r\x1b[K", end="", flush=True)
+            self._print("\r\x1b[K")
 
     def _draw(self) -> None:
         if self._live:
             shown = cut(self._live, shutil.get_terminal_size().columns - 1)
-            print(shown, end="", flush=True)
+            self._print(shown)
+
+    def _print(self, text: str) -> None:
+        try:
+            print(text, end="", flush=True)
+        except OSError:
+            self.is_gone = True
+            # What is left in Python's own memory is written at the end, and fails there once more.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
 
 
 def cut(text: str, width: int) -> str:

@@ -198,6 +198,46 @@ def test_ctrl_c_with_an_upload_under_way_ends_in_ten_seconds_and_it_goes_on_next
         demo.close()
 
 
+def test_a_demo_that_nobody_reads_any_more_ends_and_says_nothing_of_itself(tmp_path):
+    media = tmp_path / "media"
+    command = [sys.executable, "-m", "demo", "--var", tmp_path / "var", "--media", media]
+    demo = subprocess.Popen(
+        [*command, "--server-port", "0", "--mqtt-port", "0"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with demo:
+        assert demo.stdout is not None
+        assert demo.stderr is not None
+        while b"is online" not in (line := demo.stdout.readline()):
+            assert line
+        children = _children(demo.pid)
+
+        demo.stdout.close()  # as `| head` does, and Ctrl-C with `| cat`
+        make_recording(media / "flight.mp4")
+        said = demo.stderr.read()
+
+    assert (demo.returncode, said) == (0, b"")
+    assert len(children) == 3
+    assert not any(map(_is_running, children))
+
+
+@pytest.mark.parametrize("module", ["demo", "demo.scale"])
+def test_a_port_that_cannot_be_is_refused_in_a_sentence(module):
+    option = "--server-port" if module == "demo" else "--port"
+    done = subprocess.run(
+        [sys.executable, "-m", module, option, "80000"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"{option}: a port is a number from 0 to 65535, not '80000'\n")
+
+
 def test_a_second_demo_in_the_same_folder_is_refused_in_a_sentence(demo, tmp_path):
     second = Demo(tmp_path)
 
