@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +20,38 @@ def node_with_packages() -> Path:
     """Return node, with the packages of ``tests/system/js`` installed once."""
     program = require("node")
     npm = require("npm")
-    stamp = JS / "node_modules" / ".installed"
     wanted = (JS / "package.json").read_text()
-    if not stamp.exists() or stamp.read_text() != wanted:
-        command: list[str | Path] = [
-            npm,
-            "install",
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            "--silent",
-        ]
-        done = subprocess.run(command, cwd=JS, check=False, timeout=150, capture_output=True)
-        if done.returncode:
-            missing(f"npm could not install the clients: {done.stderr.decode()[-300:]}")
-        stamp.write_text(wanted)
+    with _alone_in(JS):
+        stamp = JS / "node_modules" / ".installed"
+        if not stamp.exists() or stamp.read_text() != wanted:
+            _install(npm)
+            stamp.write_text(wanted)
     return program
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Two that install into one folder at a time take files away from each other, and neither says so."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _install(npm: Path) -> None:
+    command: list[str | Path] = [
+        npm,
+        "install",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--silent",
+    ]
+    done = subprocess.run(command, cwd=JS, check=False, timeout=150, capture_output=True)
+    if done.returncode:
+        missing(f"npm could not install the clients: {done.stderr.decode()[-300:]}")
 
 
 class Browser:
