@@ -32,6 +32,6 @@ def _sentence(one: GivenUp) -> str:
     events = "1 event" if one.count == 1 else f"{one.count} events"
     why = f": {one.error}" if one.error else ""
     return shown(
-        f"{one.target} has not got {events}, given up{why}. Mend that target, then run: "
+        f"{one.target} did not receive {events}, which the server gave up{why}. Repair that target, then run: "
         "ingest-server webhook replay dead"
     )

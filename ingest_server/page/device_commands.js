@@ -18,7 +18,7 @@ export class DeviceCommands {
     this.list = h('ol', { class: 'commands' })
     this.items = new Children(this.list, (one) => one.id, commandItem)
     this.none = h('p', { class: 'none' })
-    this.node = h('section', { class: 'card', 'aria-label': 'Steer it' }, h('h2', {}, 'Steer it'), this.forms(), this.none, this.list)
+    this.node = h('section', { class: 'card', 'aria-label': 'Control' }, h('h2', {}, 'Control'), this.forms(), this.none, this.list)
   }
 
   forms() {

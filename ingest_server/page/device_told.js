@@ -79,7 +79,7 @@ function wayItem({ to }) {
 
 const WAY_TODO = {
   failing: 'It is tried again. Look at that target; "ingest-server webhook list" says more.',
-  given_up: 'Mend that target, then run "ingest-server webhook replay dead".',
+  given_up: 'Repair that target, then run "ingest-server webhook replay dead".',
   disabled: 'It wants no more events. To go on, run "ingest-server webhook replay" with its URL.',
 }
 
@@ -92,11 +92,11 @@ export function wayWord({ state, tries, error }) {
     case 'waiting':
       return 'is being told.'
     case 'failing':
-      return `has not got it, after ${counted(tries, 'try', 'tries')}. ${why}`.trim()
+      return `has not received it, after ${counted(tries, 'try', 'tries')}. ${why}`.trim()
     case 'given_up':
-      return `has not got it, and it is given up. ${why}`.trim()
+      return `did not receive it, and the server gave it up. ${why}`.trim()
     case 'disabled':
-      return 'has not got it: it is told nothing any more.'
+      return 'did not receive it, and is not told anything any more.'
     default:
       return ''
   }

@@ -120,7 +120,7 @@ class Glance {
     attribute(this.told, 'data-tone', undelivered.length || givenUp.length ? 'bad' : null)
     const told = devices ? [h('a', { href: '#/?show=told' }, `People were told of ${counted(devices, 'device')}`), cameTo(notices)] : []
     const others = undelivered.filter((way) => !givenUp.some((one) => one.to === way.to))
-    const missed = others.map(({ to, error }) => [' ', named(to), ` has not got all of it${error ? `: ${error}` : ''}.`])
+    const missed = others.map(({ to, error }) => [' ', named(to), ` has not received all of it${error ? `: ${error}` : ''}.`])
     this.told.replaceChildren(...told, ...missed.flat(), ...givenUp.flatMap((one) => [' ', named(one.to), givenUpSentence(one)]))
   }
 
@@ -128,7 +128,7 @@ class Glance {
     this.fleet = fleet
     const { stuck, stuckInAll } = fleet
     this.node.dataset.tone = stuck.length ? 'bad' : 'good'
-    setText(this.sentence, stuck.length ? `${counted(stuckInAll, 'device')} ${stuckInAll === 1 ? 'needs' : 'need'} somebody` : 'Nothing is stuck')
+    setText(this.sentence, stuck.length ? `${counted(stuckInAll, 'device')} ${stuckInAll === 1 ? 'needs' : 'need'} attention` : 'Nothing is stuck')
     setText(this.detail, glanceDetail(fleet))
     this.detail.hidden = stuck.length > 0
     this.list.hidden = !stuck.length
@@ -144,15 +144,15 @@ class Glance {
 /** Return what is said of who is told no more of what it has not got, after its name. */
 export function givenUpSentence({ count, error }) {
   const why = error ? `: ${error}` : ''
-  return ` has not got ${counted(count, 'event')}, given up${why}. Mend that target, then run "ingest-server webhook replay dead".`
+  return ` did not receive ${counted(count, 'event')}, which the server gave up${why}. Repair that target, then run "ingest-server webhook replay dead".`
 }
 
 /** Return how the sentence on what people were told ends: whether it has come to all whom it is for. */
 export function cameTo({ undelivered, nobody, waiting, unknown }) {
-  if (!undelivered.length && !nobody && !waiting && !unknown) return '; it has come to whom it is for.'
+  if (!undelivered.length && !nobody && !waiting && !unknown) return '; all targets have received it.'
   const open = ['.']
-  if (nobody) open.push(`Of ${counted(nobody, 'device')}, nobody takes it: set up a [[webhook]] in server.toml, or [fleet] mqtt_url.`)
-  if (waiting) open.push(`Of ${counted(waiting, 'device')}, it is on its way.`)
+  if (nobody) open.push(`For ${counted(nobody, 'device')}, there is nobody to tell: set up a [[webhook]] in server.toml, or [fleet] mqtt_url.`)
+  if (waiting) open.push(`For ${counted(waiting, 'device')}, it is on its way.`)
   return open.join(' ')
 }
 
@@ -160,7 +160,7 @@ function glanceDetail({ rows, tiles }) {
   const sending = [...rows.values()].filter((row) => row.state === 'uploading').length
   const parts = [`${counted(rows.size, 'device')}, ${sending ? `${count(sending)} sending` : 'none sending'}`]
   if (tiles.pending_files) parts.push(`${counted(tiles.pending_files, 'recording')} (${bytes(tiles.pending_bytes)}) on the way, the oldest for ${duration(tiles.oldest_age_s)}`)
-  else parts.push('everything that was told of has arrived')
+  else parts.push('everything reported has arrived')
   return `${parts.join('; ')}.`
 }
 

@@ -154,7 +154,7 @@ def test_a_notice_that_was_given_up_is_seen_where_people_look_until_it_is_told_a
                 return shown.out + shown.err
 
             todo = (
-                f"{url} has not got 1 event, given up: it answered 500. Mend that target, then run: "
+                f"{url} did not receive 1 event, which the server gave up: it answered 500. Repair that target, then run: "
                 "ingest-server webhook replay dead"
             )
             for command in ("devices", "events", "check"):
@@ -162,7 +162,7 @@ def test_a_notice_that_was_given_up_is_seen_where_people_look_until_it_is_told_a
             bad.status = 204
             said("webhook", "replay", "dead")
             wait_for(lambda: seen(site)[0] == {**NOTHING, "devices": 0}, "it has come")
-            assert "has not got" not in said("devices")
+            assert "did not receive" not in said("devices")
 
 
 @pytest.mark.slow

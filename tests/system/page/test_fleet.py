@@ -15,7 +15,7 @@ def test_a_thousand_devices_are_there_with_the_worst_first_and_what_to_do(browse
     assert names(browser)[:3] == ["drone-07", "pi-gate-2", NAMES_THAT_BITE[0]]
     assert "1,000 devices" in browser.text(".summary")
     glance = browser.text(".glance")
-    assert "3 devices need somebody" in glance
+    assert "3 devices need attention" in glance
     assert "ingest-server token add pi-gate-2" in glance
     assert len(names(browser)) == 50
     assert browser.evaluate("performance.now() < 5000")
@@ -26,7 +26,7 @@ def test_a_fleet_that_is_well_says_so_in_one_sentence(browser):
         open_fleet(browser, url)
 
         assert "Nothing is stuck" in browser.text(".glance")
-        assert "everything that was told of has arrived" in browser.text(".glance")
+        assert "everything reported has arrived" in browser.text(".glance")
 
 
 def test_what_people_were_told_is_seen_in_the_glance_in_the_row_and_alone(browser, site, url):
@@ -35,11 +35,11 @@ def test_what_people_were_told_is_seen_in_the_glance_in_the_row_and_alone(browse
     browser.wait("document.querySelector('.glance .told').hidden")
 
     site.put(row("cam-1", notices=["silent"]))
-    browser.wait_text("People were told of 1 device. Of 1 device, nobody takes it", ".glance")
+    browser.wait_text("People were told of 1 device. For 1 device, there is nobody to tell", ".glance")
     site.put(row("cam-2", notices=["failing"], failed=3, trouble=64))
-    browser.wait_text("pager.example.org has not got all of it: it answered 500.", ".glance")
+    browser.wait_text("pager.example.org has not received all of it: it answered 500.", ".glance")
     browser.wait_text(
-        "the broker mqtt.example.org has not got 1 event, given up: no answer. Mend that target, then run "
+        "the broker mqtt.example.org did not receive 1 event, which the server gave up: no answer. Repair that target, then run "
         '"ingest-server webhook replay dead".',
         ".glance",
     )

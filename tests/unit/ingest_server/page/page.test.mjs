@@ -148,10 +148,10 @@ test('a part of a name is no pattern, and not two of them', () => {
 
 test('what nobody takes, is on its way or is kept no more is not said to have come', () => {
   const came = (more) => fleet.cameTo({ undelivered: [], nobody: 0, waiting: 0, unknown: 0, ...more })
-  assert.equal(came({}), '; it has come to whom it is for.')
+  assert.equal(came({}), '; all targets have received it.')
   assert.equal(came({ undelivered: [{ to: 'a' }] }), '.')
   assert.equal(came({ unknown: 1 }), '.')
-  assert.match(plain(came({ nobody: 1, waiting: 2 })), /^\. Of 1 device, nobody takes it: set up .* Of 2 devices, it is on its way\.$/)
+  assert.match(plain(came({ nobody: 1, waiting: 2 })), /^\. For 1 device, there is nobody to tell: set up .* For 2 devices, it is on its way\.$/)
 })
 
 test('what is not handed on yet is not said to go to nobody', () => {
@@ -162,7 +162,7 @@ test('what is not handed on yet is not said to go to nobody', () => {
 
 test('who is told no more of what it has not got is named with what to do', () => {
   const said = plain(fleet.givenUpSentence({ to: 'a', count: 2, error: 'it answered 500' }))
-  assert.equal(said, ' has not got 2 events, given up: it answered 500. Mend that target, then run "ingest-server webhook replay dead".')
+  assert.equal(said, ' did not receive 2 events, which the server gave up: it answered 500. Repair that target, then run "ingest-server webhook replay dead".')
 })
 
 test('two webhooks of one host do not hide each other', () => {
