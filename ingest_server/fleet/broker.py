@@ -261,5 +261,6 @@ class FleetBroker:
         log.error(
             "broker.refused",
             error=f"the broker does not let this server use {topic} ({reason}): {MEANING}",
-            action="allow it to the user of [fleet] mqtt_username; deploy/mosquitto/acl has the rules",
+            action="allow it to the user of [fleet] mqtt_username (deploy/mosquitto/acl has the rules), or "
+            "raise the broker's max_packet_size",
         )

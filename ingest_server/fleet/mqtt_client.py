@@ -29,6 +29,8 @@ KEPT_S = 86_400
 MOST_UNACKNOWLEDGED = 20
 """Messages that the broker sends before one is acknowledged: the rest waits there."""
 MOST_PACKET_BYTES = 65_536
+_AROUND_BYTES = 20
+"""What MQTT adds to a topic and a payload, at most."""
 MOST_ON_THE_WAY = 1000
 """Of our own, without the broker's acknowledgement."""
 
@@ -59,6 +61,18 @@ class Received:
 class _OnTheWay:
     topic: str
     answers: SimpleQueue[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _TooLarge:
+    """Instead of the broker's answer: it would end the session for such a message, each time it is said."""
+
+    length: int
+    most: int
+    is_failure: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.length} bytes are more than the {self.most} that it takes"
 
 
 class Listener(Protocol):
@@ -94,6 +108,8 @@ class Session:
         self.is_open = False
         self._is_closing = threading.Event()
         self._is_answered = False
+        self._most_bytes: int | None = None
+        """What the broker takes in one packet, if it says so."""
         self._end = Ended()
         self._lock = threading.Lock()
         self._on_the_way: dict[int, _OnTheWay] = {}
@@ -127,6 +143,10 @@ class Session:
             Whether there was room for it: else it is not said.
         """
         one = _OnTheWay(saying.topic, answers)
+        length = len(saying.topic.encode()) + len(saying.payload) + _AROUND_BYTES
+        if self._most_bytes is not None and length > self._most_bytes:
+            self._answered(one, _TooLarge(length, self._most_bytes))
+            return True
         more = None
         if self.is_v5 and saying.expires_s is not None:
             more = properties(PacketTypes.PUBLISH, MessageExpiryInterval=saying.expires_s)
@@ -203,9 +223,10 @@ class Session:
                 return
 
     def _connected(
-        self, client: paho.Client, _data: object, _flags: object, reason: Any, _properties: object
+        self, client: paho.Client, _data: object, _flags: object, reason: Any, told: object
     ) -> None:
         self._is_answered = True
+        self._most_bytes = getattr(told, "MaximumPacketSize", None)
         if reason.is_failure:
             self._end = Ended(reason.value, str(reason), was_reached=True, was_answered=True)
             return

@@ -131,6 +131,28 @@ def test_a_renewed_authority_file_is_taken_up_without_a_restart(tmp_path, author
     assert str(file) in told["action"]
 
 
+def test_what_is_too_large_for_the_broker_is_left_out_and_said_once_and_the_session_goes_on(
+    tmp_path,
+):
+    seen: Seen = []
+    with (
+        Mosquitto(tmp_path / "broker", max_packet_bytes=1000) as broker,
+        running(broker.url) as (_, lines),
+        listening(broker, seen, topic="edgeup/fleet/v1/#") as operator,
+    ):
+        refused = line(lines, "broker.refused")
+        seen.clear()
+        online(operator)  # what is said after it comes, too
+        wait_for(lambda: any(one[0].endswith("/state") for one in seen), "the fleet's state")
+
+    assert "homeassistant/device/edgeup_fleet/config" in refused["error"]
+    assert "are more than the 1000 that it takes" in refused["error"]
+    assert "max_packet_size" in refused["action"]
+    assert [one["event"] for one in lines if one["event"] in {"broker.lost", "broker.refused"}] == [
+        "broker.refused"
+    ]
+
+
 def test_a_wrong_password_is_told_once_and_the_right_one_taken_up_from_its_file(tmp_path):
     file = tmp_path / "password"
     file.write_text("wrong\n")
