@@ -254,12 +254,12 @@ def read_command(raw: bytes) -> Command | Refusal:
             message = "id is there twice"
         return Refusal("rejected", "malformed", message)
     cmd = document.get("cmd")
+    said = cmd[:64] if isinstance(cmd, str) and cmd.isprintable() else None
+    if is_long:
+        return Refusal("rejected", "malformed", long, own_id, said)
     try:
-        if is_long:
-            raise UnfitError("malformed", long)
         return _command(own_id, cmd, document)
     except UnfitError as error:
-        said = cmd[:64] if isinstance(cmd, str) and cmd.isprintable() else None
         return Refusal("rejected", error.code, str(error), own_id, said)
 
 

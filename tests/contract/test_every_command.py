@@ -222,7 +222,7 @@ def check(answers: dict[str, list[dict[str, Any]]], documents: list[tuple[Any, A
 
 
 def test_every_command_has_a_handler_and_every_handler_a_command(site):
-    assert set(site.made.desk._handlers) == set(EVERY)
+    assert set(site.made.handlers) == set(EVERY)
 
 
 def test_whatever_is_wrong_with_a_command_of_the_broker_it_gets_one_answer(site):
@@ -252,7 +252,7 @@ def test_whatever_is_wrong_with_a_command_at_the_control_socket_it_gets_one_sent
         dict,
         folders=Folders([]),
         wake_watcher=lambda: None,
-        handlers=made.desk._handlers,
+        handlers=made.handlers,
     )
     server = ControlServer(path, here)
     server.start()
@@ -359,9 +359,10 @@ def wrong_settings() -> Iterator[tuple[str, Any]]:
 
 
 def test_whatever_is_wrong_with_a_wanted_setting_is_reported_by_name_and_nothing_holds(site):
-    before = site.made.desk._wanted.current()
+    site.made.desk.desire(b'{"v": 1, "version": 1, "settings": {}}', "mqtt")
+    before = site.made.desk.reported()["settings"]
 
-    for version, (name, value) in enumerate(wrong_settings(), 1):
+    for version, (name, value) in enumerate(wrong_settings(), 2):
         site.made.clock.pass_s(60)
         document = {"v": 1, "version": version, "settings": {name: value}}
         site.made.desk.desire(json.dumps(document).encode(), "mqtt")

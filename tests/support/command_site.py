@@ -36,20 +36,21 @@ class CommandSite:
 
     def open(self) -> None:
         lane = self.lane
+        self.handlers = {
+            **SendingHandlers(
+                lane.store,
+                lane.sender,
+                wake_watcher=self._note("watcher"),
+                announce=self._note("announced"),
+            ).handlers(),
+            **RecordingHandlers(
+                lane.store, lane.sender, wake_watcher=self._note("watcher")
+            ).handlers(),
+            **self.more,
+        }
         self.desk = CommandDesk(
             lane.store,
-            {
-                **SendingHandlers(
-                    lane.store,
-                    lane.sender,
-                    wake_watcher=self._note("watcher"),
-                    announce=self._note("announced"),
-                ).handlers(),
-                **RecordingHandlers(
-                    lane.store, lane.sender, wake_watcher=self._note("watcher")
-                ).handlers(),
-                **self.more,
-            },
+            self.handlers,
             self.settings,
             clock=lane.clock,
             boot_id="boot",

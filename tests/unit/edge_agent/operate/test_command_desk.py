@@ -274,27 +274,6 @@ def test_a_power_cut_before_the_command_is_executed_has_it_executed_at_the_next_
     assert site.take(document)[0]["status"] == "duplicate"
 
 
-def test_a_newer_command_does_not_overtake_one_that_a_power_cut_interrupted(site):
-    def cut(_command):
-        raise Cut
-
-    site.more = {"pause": Handler(cut)}
-    site.open()
-    with pytest.raises(Cut):
-        site.take(site.document("pause", id="older"))
-    site.more = {}
-    site.restart()
-
-    told = site.take(site.document("resume", id="newer"), "server")
-    site.desk.step(site.clock.now_s())
-
-    assert not is_paused(site)
-    assert [(one["id"], one["status"]) for one in (*site.tell(), *told)] == [
-        ("older", "done"),
-        ("newer", "done"),
-    ]
-
-
 def test_what_takes_long_is_accepted_and_then_done_by_the_worker(site):
     told: list[Any] = []
     site.more = {"rescan": Handler(lambda _: told.pop(0), is_long=lambda: True)}
