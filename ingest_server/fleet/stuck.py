@@ -55,18 +55,23 @@ def stuck(standing: DeviceStanding, seen: Seen, rules: FleetSettings) -> Stuck |
         return Stuck(
             f"{counted(standing.failed)} failed and {'is' if standing.failed == 1 else 'are'} not "
             "tried again.",
-            "Read the reason at each of them and mend it. Then retry them: on its page, or with the command "
-            "retry_failed.",
+            "Read why, and mend it. Then retry: on its page, or with the command retry_failed.",
             0.0,
         )
     if seen.presence == OFFLINE and standing.pending_files:
         return Stuck(
-            f"It is silent while {files} wait there.",
+            f"It is silent while {files} {'waits' if standing.pending_files == 1 else 'wait'} there.",
             "Look whether it has power and a link; nothing is lost, it goes on when it is back.",
             seen.silent_s,
         )
     if seen.presence != ONLINE:
         return None
+    if "duplicate_id" in standing.problems:
+        return Stuck(
+            "Two agents or more report as this device: what is shown is one of them in turns.",
+            "Give each its own device_id and token: a copied card has those of the other.",
+            0.0,
+        )
     if standing.state == "uploading" and seen.still_s > rules.stall_s:
         return Stuck(
             f"It sends, and for {span(seen.still_s)} nothing of it has arrived.",

@@ -73,6 +73,15 @@ def test_failed_recordings_are_told_with_what_to_do(fleet):
     assert "retry_failed" in found["do"]
 
 
+def test_two_agents_under_one_name_are_told(fleet):
+    fleet.report(state=state(problems=["clock_unsynced", "duplicate_id"]))
+
+    [found] = fleet.stuck()
+
+    assert "Two agents or more report as this device" in found["why"]
+    assert "its own device_id and token" in found["do"]
+
+
 def test_silence_with_recordings_waiting_is_told(fleet):
     fleet.report(next_s=30, state=state(queue=queue(files=1, bytes=1)))
     assert fleet.stuck() == []
@@ -80,7 +89,7 @@ def test_silence_with_recordings_waiting_is_told(fleet):
     fleet.pass_s(200)
 
     [found] = fleet.stuck()
-    assert found["why"] == "It is silent while 1 recording wait there."
+    assert found["why"] == "It is silent while 1 recording waits there."
 
 
 def test_what_is_complete_there_and_not_here_is_told(fleet):
