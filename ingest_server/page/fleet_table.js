@@ -52,7 +52,7 @@ export class FleetTable {
     table.addEventListener('pointerenter', () => { this.isHeld = true })
     table.addEventListener('pointerleave', () => { this.isHeld = false; this.draw() })
     this.scroller = h('div', { class: 'scroller', role: 'region', 'aria-label': 'Table of devices', tabindex: '0' }, table)
-    // Where the rows are cards there are no heads to press.
+    // Where a column has no room there is no head to press.
     this.orders = h('select', { id: 'order', on: { change: () => this.sortBy(this.orders.value) } }, [['trouble', 'Trouble'], ...COLUMNS].map(([order, label, , long]) => h('option', { value: order }, long ?? label)))
     const order = h('span', { class: 'order' }, h('label', { for: 'order' }, 'Sort by'), this.orders)
     const tools = h('div', { class: 'tools' }, h('label', { for: 'search' }, 'Search'), this.search, order, this.byTrouble, this.summary)
@@ -61,7 +61,7 @@ export class FleetTable {
 
   head([order, label, kind, long]) {
     const button = h('button', { type: 'button', title: long ?? null, on: { click: () => this.sortBy(order) } }, label)
-    const cell = h('th', { role: 'columnheader', scope: 'col', class: kind }, button)
+    const cell = h('th', { role: 'columnheader', scope: 'col', class: `${kind} c-${order}` }, button)
     this.heads.set(order, cell)
     return cell
   }

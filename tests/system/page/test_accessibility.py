@@ -32,6 +32,19 @@ def test_axe_finds_nothing_wrong_and_nothing_is_wider_than_the_window(
     assert browser.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
 
 
+def test_no_column_of_the_table_is_cut_at_the_edge_of_a_window(browser, url):
+    browser.goto(url)
+    browser.wait(f"{ROWS_SHOWN} > 10")
+    cut = "(() => { const box = document.querySelector('.scroller'); return box.scrollWidth - box.clientWidth })()"
+
+    for width in (320, 701, 768, 881, 1024, 1086, 1200, 1276, 1920):
+        browser.do("viewport", width=width, height=780)
+        assert (width, browser.evaluate(cut)) == (width, 0)
+        by_select = browser.evaluate("document.querySelector('#order').checkVisibility()")
+        heads = browser.texts("thead th button")
+        assert by_select or "Version" in heads, "each column sorts at any width"
+
+
 @pytest.mark.parametrize("width", [1280, 360])
 @pytest.mark.parametrize("where", ["#/", "#/device/pi-1"])
 def test_one_word_without_an_end_makes_nothing_wider_than_the_window(
