@@ -35,7 +35,9 @@ def test_what_people_were_told_is_seen_in_the_glance_in_the_row_and_alone(browse
     browser.wait("document.querySelector('.glance .told').hidden")
 
     site.put(row("cam-1", notices=["silent"]))
-    browser.wait_text("People were told of 1 device. For 1 device, there is nobody to tell", ".glance")
+    browser.wait_text(
+        "People were told of 1 device. For 1 device, there is nobody to tell", ".glance"
+    )
     site.put(row("cam-2", notices=["failing"], failed=3, trouble=64))
     browser.wait_text("pager.example.org has not received all of it: it answered 500.", ".glance")
     browser.wait_text(
