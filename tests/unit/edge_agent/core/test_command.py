@@ -99,14 +99,21 @@ def test_it_is_good_until_a_moment_in_either_form(moment, epoch_s):
         raw(id="../../etc"),
         raw(id="a b"),
         raw(id="c-1\n"),
-        raw(pad="x" * MAX_BYTES),
-        b" " * MAX_BYTES + raw(),
+        raw(pad="x" * 64 * 1024),
+        b" " * 64 * 1024 + raw(),
     ],
 )
 def test_what_says_no_id_is_malformed_and_nobody_can_be_answered(message):
     refusal = refused(message)
 
     assert (refusal.status, refusal.code, refusal.id) == ("rejected", "malformed", None)
+
+
+def test_one_that_is_too_long_is_answered():
+    refusal = refused(raw(pad="x" * MAX_BYTES))
+
+    assert (refusal.status, refusal.code, refusal.id) == ("rejected", "malformed", "c-1")
+    assert "at most 4096 bytes" in refusal.message
 
 
 def test_of_an_id_that_is_there_twice_it_is_said_so():
