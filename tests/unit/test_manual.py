@@ -56,6 +56,20 @@ def test_man_reads_the_page_without_a_warning_and_shows_each_command(side, tmp_p
 
 
 @pytest.mark.parametrize("side", SIDES)
+def test_what_most_commands_take_is_described_once(side):
+    entries = page(side).split(".TP\n")
+
+    for option in ("\\-h, \\-\\-help", "\\-\\-config FILE"):
+        described = [one for one in entries if one.startswith(f".B {option}\n")]
+        assert len(described) == (2 if "help" in option else 1), (
+            option
+        )  # the program has its own help
+    common, _, commands = page(side).partition(".SH COMMANDS\n")
+    assert ".SH COMMON OPTIONS\n" in common
+    assert ".B \\-\\-json\n" in commands
+
+
+@pytest.mark.parametrize("side", SIDES)
 def test_bash_completes_commands_and_options(side, tmp_path):
     program, command = PROGRAMS[side], COMMANDS[side][0]
     script = tmp_path / "completion.bash"
