@@ -194,6 +194,7 @@ def page() -> str:
         "# States of recordings and uploads",
         "",
         "This page lists the states that `edge-agent status` and `ingest-server list` show, and what follows what.",
+        "A state says how far a recording has come; a [wait](waits.md) says why it does not go on.",
         "`python docs/draw_states.py` makes the page from the code.",
         "",
         "## A recording on the device",
@@ -220,7 +221,10 @@ def page() -> str:
         "",
         "| Where | Event |",
         "|---|---|",
-        *(f"| `{module}`: `{function}` | {told(event)} |" for module, function, event in callers()),
+        *(
+            f"| `{module}`: `{function}` | {told(event)} |"
+            for module, function, event in dict.fromkeys(callers())
+        ),
         "",
         *on_the_server(),
     ]
