@@ -71,6 +71,9 @@ class CommandDesk:
         self._turn = threading.Lock()
         """Held while what takes no long is executed: one at a time, in the order in which it was taken."""
         self._beginning: set[str] = set()
+        """Ids of what is not accepted yet, from before it is written down: the worker leaves them alone."""
+        self._going_on: str | None = None
+        """The id of what the worker executes; changed to one only with `_turn` held."""
         self._allowances: dict[Via, Allowance] = {}
         self._log_lines = Allowance(_MOST_A_MINUTE, _A_MINUTE_S)
         self.on_change: Callable[[], None] = lambda: None
@@ -120,14 +123,23 @@ class CommandDesk:
         if now_s is None and self._clock.is_synchronised():
             now_s = self._clock.now_utc().timestamp()
         refusal = refused_time(command, now_s) or self._refused_here(command, via)
-        if refusal is None and not self._store.commands.add(command, via):
+        if refusal is None and not self._write_down(command, via):
             refusal = _refused(command, "rate", "too many commands were taken in the last hours")
         if refusal is not None:
             self._refuse(refusal, via)
             return False
-        self._beginning.add(command.id)
         log.info("command.taken", id=command.id, cmd=command.cmd, via=via)
         return True
+
+    def _write_down(self, command: Command, via: Via) -> bool:
+        self._beginning.add(command.id)  # the worker may read it the moment it is written
+        is_written = False
+        try:
+            is_written = self._store.commands.add(command, via)
+        finally:
+            if not is_written:
+                self._beginning.discard(command.id)
+        return is_written
 
     def _refused_here(self, command: Command, via: Via) -> Refusal | None:
         allowance = self._allowances.setdefault(via, Allowance(_MOST_A_MINUTE, _A_MINUTE_S))
@@ -143,23 +155,33 @@ class CommandDesk:
 
     def _begin(self, command: Command) -> None:
         try:
-            if self._handlers[command.cmd].is_long():
+            is_accepted = self._is_long(command)
+            if is_accepted:
                 self._answer(command, Outcome("it is under way", status="accepted"))
-                self._wake()
-            else:
-                self._do_what_is_short()
         except StoreError as error:
-            # It is written down, so that `step` executes it, again perhaps, and answers then.
+            # It is written down, so that `step` executes it and answers then.
             log.warning("command.failed", id=command.id, error=str(error), wait_s=_CALM_S)
+            return
         finally:
             self._beginning.discard(command.id)
+        if is_accepted:
+            self._wake()  # not before: what is beginning is passed over
+            return
+        try:
+            self._do_what_is_short()
+        except StoreError as error:
+            log.warning("command.failed", error=str(error), wait_s=_CALM_S)
+
+    def _is_long(self, command: Command) -> bool:
+        handler = self._handlers.get(command.cmd)
+        return handler is not None and handler.is_long()
 
     def _do_what_is_short(self) -> None:
         """Execute what is written down and keeps nobody waiting, oldest first."""
         with self._turn:
+            going_on = self._going_on  # read first: when it is over its row is final
             for one in self._store.commands.unfinished():
-                handler = self._handlers.get(one.command.cmd)
-                if handler is None or not handler.is_long():
+                if one.command.id != going_on and not self._is_long(one.command):
                     self._answer(one.command, self._outcome(one), one.ack)
 
     def _answer(
@@ -217,14 +239,32 @@ class CommandDesk:
         """Go on with what has no final answer: what takes long, and what a power cut interrupted."""
         self._do_what_is_short()
         wait_s = _CALM_S
-        for one in self._store.commands.unfinished():
-            if one.command.id in self._beginning:
+        for seen in self._store.commands.unfinished():
+            one = self._claim(seen.command.id)
+            if one is None:
                 continue
-            outcome = self._outcome(one)
-            self._answer(one.command, outcome, one.ack)
+            try:
+                outcome = self._outcome(one)
+                self._answer(one.command, outcome, one.ack)
+            finally:
+                self._going_on = None
             if outcome.status == "accepted":
                 wait_s = min(wait_s, outcome.again_s)
         return wait_s
+
+    def _claim(self, command_id: str) -> Taken | None:
+        """Return what takes long as it is now, to be executed by this thread alone; None: it is not to be.
+
+        Those before it took their time: it may be at its end since, and what is short has its turn elsewhere.
+        """
+        with self._turn:
+            if command_id in self._beginning:
+                return None
+            one = self._store.commands.find(command_id)
+            if one is None or one.is_final or not self._is_long(one.command):
+                return None
+            self._going_on = command_id
+            return one
 
     def _outcome(self, one: Taken) -> Outcome:
         if self._store.running.now_s() - one.taken_s >= KEPT_S:
