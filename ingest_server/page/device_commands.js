@@ -67,7 +67,7 @@ export class DeviceCommands {
 
   allow(button, command) {
     let why = null
-    if (isViewer()) why = 'You may look and not steer: your role is viewer.'
+    if (isViewer()) why = 'You may look, and not give commands: your role is viewer.'
     else if (this.can && !this.can.includes(command)) why = `The device does not allow it: "${command}" is not in [commands] allowed of its configuration.`
     attribute(button, 'aria-disabled', why && 'true')
     attribute(button, 'title', why)

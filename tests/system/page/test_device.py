@@ -131,7 +131,7 @@ def test_who_may_only_look_cannot_press_what_steers(browser, site, url):
 
     browser.evaluate("document.querySelector('.steer button:not([hidden])').click()")
 
-    browser.wait_text("You may look and not steer", "#announcements")
+    browser.wait_text("You may look, and not give commands", "#announcements")
     assert browser.evaluate("document.querySelector('.setting button').hidden")
     assert site.posted("/commands") == []
 
