@@ -181,8 +181,21 @@ class CommandDesk:
         with self._turn:
             going_on = self._going_on  # read first: when it is over its row is final
             for one in self._store.commands.unfinished():
-                if one.command.id != going_on and not self._is_long(one.command):
-                    self._answer(one.command, self._outcome(one), one.ack)
+                if one.command.id == going_on or self._is_long(one.command):
+                    continue
+                if self._execute(one) is None:
+                    return  # executed once more later, it would undo what came after it
+
+    def _execute(self, one: Taken) -> Outcome | None:
+        """Do *one* and answer it; None: its answer cannot be written down, and a later look does it again."""
+        try:
+            outcome = self._outcome(one)
+            self._answer(one.command, outcome, one.ack)
+        except StoreError as error:
+            facts = {"id": one.command.id, "cmd": one.command.cmd, "error": str(error)}
+            log.warning("command.failed", **facts, action="it is executed and answered later")
+            return None
+        return outcome
 
     def _answer(
         self, command: Command, outcome: Outcome, before: Mapping[str, Any] | None = None
@@ -223,17 +236,27 @@ class CommandDesk:
 
     def step(self, _now_s: float) -> float:
         """Do what takes long and end what is over; return the seconds until the next look."""
+        return min(self._tried(part) for part in (self._go_on, self._end_over, self._look))
+
+    def _tried(self, part: Callable[[], float]) -> float:
+        """Return what *part* does: on a full disk one of them may fit where another does not."""
         try:
-            wait_s = self._go_on()
-            if over := self._store.orders.end_over():
-                log.info("order.ended", orders=over)
-                self._on_orders()
-            if self._wanted.look() or over:
-                self.on_change()
+            return part()
         except StoreError as error:
             log.warning("command.failed", error=str(error), wait_s=_STORE_WAIT_S)
             return _STORE_WAIT_S
-        return wait_s
+
+    def _end_over(self) -> float:
+        if over := self._store.orders.end_over():
+            log.info("order.ended", orders=over)
+            self._on_orders()
+            self.on_change()
+        return _CALM_S
+
+    def _look(self) -> float:
+        if self._wanted.look():
+            self.on_change()
+        return _CALM_S
 
     def _go_on(self) -> float:
         """Go on with what has no final answer: what takes long, and what a power cut interrupted."""
@@ -244,11 +267,12 @@ class CommandDesk:
             if one is None:
                 continue
             try:
-                outcome = self._outcome(one)
-                self._answer(one.command, outcome, one.ack)
+                outcome = self._execute(one)
             finally:
                 self._going_on = None
-            if outcome.status == "accepted":
+            if outcome is None:
+                wait_s = min(wait_s, _STORE_WAIT_S)
+            elif outcome.status == "accepted":
                 wait_s = min(wait_s, outcome.again_s)
         return wait_s
 
