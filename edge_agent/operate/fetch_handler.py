@@ -73,22 +73,23 @@ class FetchHandler:
     def _choose(self, command: Command) -> dict[str, Any]:
         query = FetchQuery.parse(command.args["query"])
         limit = command.args.get("limit") or USUAL_LIMIT
-        count = 0
+        count = missing = 0
 
         def fitting() -> Any:
-            nonlocal count
+            nonlocal count, missing
             between = self._store.holdings.between(_WANTED, _ns(query.since), _ns(query.until))
             for one in between:
                 if query.fits(one.folder, one.name):
                     count += 1
-                    # What is there already takes the place of nothing that is not.
-                    yield (one.state not in ARRIVED, one.mtime_ns, one.seq, one.id)
+                    missing += one.state not in ARRIVED
+                    yield (_rank(one.state), one.mtime_ns, one.seq, one.id)
 
         chosen = heapq.nlargest(limit, fitting())
         if not chosen:
             message = "this device has no recording that fits: its name and the time when it was written count"
             raise CommandFailedError("unknown_file", message)
-        return {"ids": [one[-1] for one in chosen], "count": count, "is_first": False}
+        ids = [one[-1] for one in chosen]
+        return {"ids": ids, "count": count, "missing": missing, "is_first": False}
 
     def _put_first(self, ids: Sequence[str], *, is_metered: bool) -> None:
         standing = self._store.holdings.standing(ids)
@@ -117,10 +118,10 @@ class FetchHandler:
         }
         message = f"{len(there)} of {len(ids)} have arrived"
         if len(ids) < chosen["count"]:
-            message += (
-                f" (the newest of {chosen['count']} that fit, what was not there first;"
-                " the same again takes the next)"
-            )
+            message += f" (the newest of {chosen['count']} that fit, what was not there first"
+            # While these wait the same again takes these.
+            is_more = not waiting and chosen.get("missing", 0) > len(ids)
+            message += "; the same again takes the next)" if is_more else ")"
         if waiting:
             return Outcome(
                 message + self._why(waiting), result, status="accepted", again_s=_LOOK_AGAIN_S
@@ -160,6 +161,11 @@ class FetchHandler:
         found = self._store.get(one.id)
         published_as = None if found is None else found.published_as
         return {"file_id": one.id, "name": one.name, "published_as": published_as}
+
+
+def _rank(state: State) -> int:
+    """What is there takes the place of nothing that is not, and what failed of nothing that has not been tried."""
+    return 0 if state in ARRIVED else 1 if state is State.FAILED else 2
 
 
 def _ns(moment: datetime | None) -> int | None:

@@ -4,8 +4,8 @@ import pytest
 
 from edge_agent.base.rule_settings import LinkSettings
 from edge_agent.base.settings import UploadSettings
-from edge_agent.core.schedule import PriorityRule
-from edge_agent.core.upload import Event
+from edge_agent.core.schedule import URGENT, PriorityRule
+from edge_agent.core.upload import Event, State
 from edge_agent.operate.fetch_handler import FetchHandler
 from edge_agent.store import priorities
 from tests.support.command_site import command_site
@@ -177,6 +177,10 @@ def test_the_newest_are_taken_where_more_fit_than_are_wanted(site):
     assert sorted(site.arrived)[:2] == ["4.mp4", "5.mp4"]
     assert waits["result"]["fitting"] == 6
     assert "the newest of 6 that fit" in waits["message"]
+    assert "the same again" not in waits["message"], "it would take these"
+    assert site.end()["message"].endswith(
+        "(the newest of 6 that fit, what was not there first; the same again takes the next)"
+    )
 
 
 def test_the_same_fetch_again_takes_the_next_until_all_of_them_are_there(site):
@@ -195,6 +199,29 @@ def test_the_same_fetch_again_takes_the_next_until_all_of_them_are_there(site):
 
     assert wanted == [["3.mp4", "4.mp4"], ["1.mp4", "2.mp4"], ["0.mp4"]]
     assert ends == ["done"] * 3
+    site.fetch(query={"name": "*"}, limit=2)
+    assert site.end()["message"] == (
+        "2 of 2 have arrived (the newest of 5 that fit, what was not there first)"
+    )
+
+
+def test_the_same_fetch_again_takes_the_next_though_the_newest_have_failed(site):
+    store = site.made.store
+    recorded = [site.record(f"{hour}.mp4", hour) for hour in range(5)]
+    site.fetch(query={"name": "*"}, limit=2)
+    site.end()
+    for one in recorded[3:]:
+        store.advance(store.get(one.id), Event.REJECTED, problem="too-large")
+    failed = site.end()
+
+    site.fetch(query={"name": "*"}, limit=4)
+    site.end()
+    noted = {one.id: one.priority for one in (store.get(each.id) for each in recorded)}
+
+    assert (failed["status"], failed["result"]["failed"]) == ("failed", 2)
+    assert "the same again takes the next" in failed["message"]
+    assert [noted[one.id] == URGENT for one in recorded] == [True] * 5
+    assert [store.get(one.id).state for one in recorded[3:]] == [State.FAILED, State.SEEN]
 
 
 @pytest.mark.parametrize(
