@@ -134,6 +134,28 @@ def test_a_broker_that_refuses_to_forget_says_which_rule_is_missing(tmp_path):
         unregister(MqttSettings(url=broker.url), "drone-01", 5.0)
 
 
+def test_a_broker_that_refuses_the_topic_of_home_assistant_forgets_all_the_rest(tmp_path):
+    orders = Orders(tmp_path / "orders")
+    orders.desire(b'{"v":1,"version":1,"settings":{"paused":true}}', "server")
+    kept: list[tuple[str, bytes, bool]] = []
+    left: list[tuple[str, bytes, bool]] = []
+    with Mosquitto(tmp_path / "broker", acl="topic readwrite edgeup/#\n") as broker:
+        with Reporting(tmp_path, broker.url, port=orders) as agent:
+            agent.drive(lambda: REPORTED in broker.log())
+            agent.drive_for(0.3)
+        with listening(broker, kept, topic="edgeup/#"):
+            wait_for(lambda: len(kept) >= 4, "what the broker retains")
+
+        with pytest.raises(BrokerError, match="allow this user to write to homeassistant/device/"):
+            unregister(MqttSettings(url=broker.url), "drone-01", 5.0)
+
+        with listening(broker, left, topic="edgeup/#") as operator:
+            operator.publish("edgeup/end", b"", qos=1)
+            wait_for(lambda: left and left[-1][0] == "edgeup/end", "the end")
+
+    assert [topic for topic, _, _ in left] == ["edgeup/end"]
+
+
 def test_a_device_leaves_home_assistant_though_that_was_switched_off_before(tmp_path):
     where = "homeassistant/device/edgeup-drone-01/config"
     off = MqttSettings.model_validate({"url": "mqtt://x", "home_assistant": {"enabled": False}})

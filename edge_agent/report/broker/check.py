@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from edge_agent.base.clock import Clock, SystemClock
 from edge_agent.base.settings import MqttSettings
 from edge_agent.report.broker.errand import Errand
@@ -39,27 +37,27 @@ def unregister(settings: MqttSettings, device_id: str, timeout_s: float) -> str:
     it. No agent of this device may run: it would be thrown out, and tell it all again.
 
     Raises:
-        BrokerError: it cannot be reached, refuses the login, or refuses one of the messages.
+        BrokerError: it cannot be reached, refuses the login, or refuses one of the messages; what it does
+            not refuse is gone all the same.
     """
     topics = Topics.of(settings.topic_prefix, device_id)
     device = config_topic(settings.home_assistant.discovery_prefix, device_id)
     login = read_login(settings, f"edgeup-{device_id}")
-    if settings.home_assistant.enabled:
-        # By itself, and before a state that Home Assistant could not read any more.
-        _forget(login, [device], timeout_s)
-    _forget(login, [topics.status, topics.info, topics.state, topics.reported], timeout_s)
-    if not settings.home_assistant.enabled:
-        # It may have been on before. Where the rules refuse it, Home Assistant was told of nothing either.
-        with suppress(BrokerError):
-            _forget(login, [device], timeout_s)
+    # By itself, and before a state that Home Assistant could not read any more.
+    of_device = _forget(login, [device], timeout_s)
+    of_own = _forget(login, [topics.status, topics.info, topics.state, topics.reported], timeout_s)
+    if of_device is not None and settings.home_assistant.enabled:
+        # Else it was on before at most: where the rules refuse it, Home Assistant was told of nothing either.
+        raise BrokerError(of_device)
+    if of_own is not None:
+        raise BrokerError(of_own)
     return f"the broker at {login.address} keeps nothing of {device_id} any more"
 
 
-def _forget(login: Login, topics: list[str], timeout_s: float) -> None:
+def _forget(login: Login, topics: list[str], timeout_s: float) -> str | None:
+    """Have *topics* kept no more; return what went wrong and what to do, None: nothing did."""
     retained = [Message(topic, b"", is_retained=True) for topic in topics]
-    complaint = Errand(login, SystemClock()).run(retained, timeout_s)
-    if complaint is not None:
-        raise BrokerError(complaint)
+    return Errand(login, SystemClock()).run(retained, timeout_s)
 
 
 def _event(device_id: str, clock: Clock) -> bytes:
