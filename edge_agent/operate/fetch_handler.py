@@ -59,16 +59,25 @@ class FetchHandler:
         note = _NOTE + command.id
         chosen = self._store.notes.get(note)
         if chosen is None:
+            self._tidy()
             chosen = self._choose(command)
             self._store.notes.put(note, chosen)
         if not chosen["is_first"]:
             self._put_first(chosen["ids"], is_metered=bool(command.args.get("metered")))
             chosen = {**chosen, "is_first": True}
             self._store.notes.put(note, chosen)
-        outcome = self._standing(chosen)
-        if outcome.status != "accepted":
-            self._store.notes.put(note, None)
-        return outcome
+        return self._standing(chosen)
+
+    def _tidy(self) -> None:
+        """Forget what earlier commands found.
+
+        Not sooner: one whose last answer a power cut or a full disk kept from being written is executed
+        again, and would choose others.
+        """
+        for note in self._store.notes.named(_NOTE):
+            known = self._store.commands.find(note.removeprefix(_NOTE))
+            if known is None or known.is_final:
+                self._store.notes.put(note, None)
 
     def _choose(self, command: Command) -> dict[str, Any]:
         query = FetchQuery.parse(command.args["query"])

@@ -47,6 +47,15 @@ class Notes:
         with self._database.transaction() as run:
             _write(run, key, value)
 
+    def named(self, prefix: str) -> list[str]:
+        """Return the keys that begin with *prefix*."""
+        with self._database.reading() as run:
+            rows = run.execute(
+                "SELECT key FROM setting WHERE substr(key, 1, ?) = ? ORDER BY key",
+                (len(prefix), prefix),
+            ).fetchall()
+        return [key for (key,) in rows]
+
     @staticmethod
     def write(run: Connection, key: str, value: Any) -> None:
         """Do what `put` does, in the caller's transaction."""

@@ -5,7 +5,7 @@ import pytest
 from edge_agent.base.rule_settings import LinkSettings
 from edge_agent.base.settings import UploadSettings
 from edge_agent.core.schedule import URGENT, PriorityRule
-from edge_agent.core.upload import Event, State
+from edge_agent.core.upload import PENDING, Event, State
 from edge_agent.operate.fetch_handler import FetchHandler
 from edge_agent.store import priorities
 from tests.support.command_site import command_site
@@ -163,7 +163,56 @@ def test_after_a_power_cut_it_goes_on_with_the_same_recordings(site):
 
     assert done["status"] == "done"
     assert [one["file_id"] for one in done["result"]["files"]] == [first.id]
-    assert site.made.store.notes.get(f"fetch.{done['id']}") is None
+
+
+def test_a_power_cut_before_the_last_answer_is_written_takes_no_others(site):
+    for hour in range(4):
+        site.record(f"{hour}.mp4", hour)
+    site.fetch(query={"name": "*"}, limit=2)
+    site.end()
+    site.lane.run(until=lambda: len(site.arrived) >= 2)
+    site.made.clock.pass_s(11)
+    site.made.store.commands = CutAtTheAnswer(site.made.store.commands)
+    site.join()
+    with pytest.raises(Cut):
+        site.made.desk.step(site.made.clock.now_s())
+
+    site.restart()
+    done = site.end()
+
+    assert done["result"]["arrived"] == 2
+    assert {one["name"] for one in done["result"]["files"]} == {"2.mp4", "3.mp4"}
+    assert [one.priority for one in site.made.store.in_states(*PENDING)] == [0, 0]
+
+
+def test_what_a_fetch_found_is_forgotten_by_the_next_one(site):
+    site.record("1.mp4", 1)
+    site.lane.run()
+    for _ in range(2):
+        site.fetch(query={"name": "*.mp4"})
+        site.end()
+    (last,) = site.made.store.notes.named("fetch.")
+
+    assert site.made.store.commands.find(last.removeprefix("fetch.")).is_final
+
+
+class Cut(BaseException):
+    """The power is gone: nothing after this runs."""
+
+
+class CutAtTheAnswer:
+    """The log of commands; the power goes before a last answer is in it."""
+
+    def __init__(self, commands):
+        self._commands = commands
+
+    def __getattr__(self, name):
+        return getattr(self._commands, name)
+
+    def answer(self, command_id, ack, *, is_final):
+        if is_final:
+            raise Cut
+        self._commands.answer(command_id, ack, is_final=is_final)
 
 
 def test_the_newest_are_taken_where_more_fit_than_are_wanted(site):
