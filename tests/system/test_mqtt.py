@@ -1,9 +1,11 @@
 """The reporter against a real mosquitto."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -337,3 +339,39 @@ def test_a_step_never_waits_for_a_silent_broker_and_stop_keeps_its_time(broker, 
     finally:
         broker.thaw()
         agent.store.close()
+
+
+@pytest.fixture
+def full(broker, tmp_path):
+    """An agent that can write down of no event that the broker has it, and what an operator sees of it."""
+    seen: Seen = []
+    with listening(broker, seen), Reporting(tmp_path, broker.url) as agent:
+        agent.drive(lambda: documents(seen, STATE))
+        with closing(sqlite3.connect(tmp_path / "state.db")) as database, database:
+            database.execute(
+                "CREATE TRIGGER full_disk BEFORE DELETE ON event"
+                " BEGIN SELECT RAISE(ABORT, 'no room'); END"
+            )
+        agent.tell()
+        agent.drive(lambda: documents(seen, EVENT))
+        agent.drive_for(0.3)
+        yield agent, seen
+
+
+def test_where_no_event_can_be_settled_the_state_is_told_all_the_same(full):
+    agent, seen = full
+
+    agent.change(last_completed_at="2026-11-29T00:00:00Z")
+    agent.drive(
+        lambda: documents(seen, STATE)[-1]["last_completed_at"] == "2026-11-29T00:00:00Z", 5
+    )
+
+    assert len(agent.store.outbox.undelivered()) == 1
+
+
+def test_where_no_event_can_be_settled_the_end_of_the_run_is_told_all_the_same(full):
+    agent, seen = full
+
+    agent.reporter.stop(3.0)
+
+    wait_for(lambda: documents(seen, STATUS)[-1]["reason"] == "shutdown", "the farewell")

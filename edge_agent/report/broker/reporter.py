@@ -194,8 +194,7 @@ class Reporter:
             self._hear(heard, now_s)
         if self._connection.limits is None:
             return
-        if self._status.is_trusted:
-            self._events.step(now_s)
+        self._tell_events(now_s)
         self._status.offline("shutdown", now_s)
         while self._outgoing:
             one = self._connection.wait_for(until_s - self._clock.now_s())
@@ -270,9 +269,17 @@ class Reporter:
         self._status.look_after(now_s)
         self._be_born_again()
         wait_s = self._traffic.step(now_s, may_tell=self._status.is_trusted)
-        if self._status.is_trusted:
-            self._events.step(now_s)
+        self._tell_events(now_s)
         return min(wait_s, self._introduction.step(now_s), self._state.step(now_s))
+
+    def _tell_events(self, now_s: float) -> None:
+        """Publish those that are due; where the disk is full the state and a farewell are told all the same."""
+        if not self._status.is_trusted:
+            return
+        try:
+            self._events.step(now_s)
+        except StoreError as error:
+            log.warning("report.failed", error=str(error))
 
     def _settle(self, answer: Acknowledged, now_s: float) -> None:
         refusal = refusal_of(answer)
