@@ -21,7 +21,8 @@ class Outbox(Protocol):
 
     Each target takes events in from where it left off and has a row for each that it wants. Waits
     count in the server's uptime, not by a wall clock that may be wrong. Each method is one
-    transaction, durable on return.
+    transaction, durable on return; but what is done to all that waits for a target is done in steps of
+    `keeping.STEP`, so that others commit in between.
     """
 
     def register(self, target: str) -> None:

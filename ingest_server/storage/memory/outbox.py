@@ -19,6 +19,7 @@ from ingest_server.storage.interface import (
     Queue,
     Wants,
 )
+from ingest_server.storage.interface.keeping import STEP
 from ingest_server.storage.memory.tables import Tables, Target
 
 if TYPE_CHECKING:
@@ -39,21 +40,24 @@ class MemoryOutbox(Outbox):
         )
 
     def keep_only(self, targets: AbstractSet[str]) -> dict[str, int]:
-        def change(tables: Tables) -> dict[str, int]:
-            removed = [name for name in tables.targets if name not in targets]
+        def dead(one: Delivery) -> Delivery:
+            why = "the target is not in the configuration any more"
+            return replace(one, state="dead", error=why)
+
+        removed = [name for name in self._state.tables.targets if name not in targets]
+        waited = {
+            name: self._in_steps([one for one in self._all() if _is_waiting_for(name, one)], dead)
+            for name in removed
+        }
+
+        def change(tables: Tables) -> None:
             for name in removed:
                 del tables.targets[name]
-            why = "the target is not in the configuration any more"
-            return {
-                name: _update(
-                    tables,
-                    partial(_is_waiting_for, name),
-                    lambda one: replace(one, state="dead", error=why),
-                )
-                for name in removed
-            }
+                waited[name] += _update(tables, partial(_is_waiting_for, name), dead)
 
-        return self._change(change)
+        if removed:
+            self._change(change)
+        return waited
 
     def take_in(self, target: str, choose: Callable[[], Wants]) -> int:
         known = self._state.tables.targets.get(target)
@@ -103,15 +107,9 @@ class MemoryOutbox(Outbox):
             tries = min(one.tries + 1, last)
             return replace(one, tries=tries, next_try_s=now_s + waits_s[tries - 1], error=error)
 
-        def change(tables: Tables) -> tuple[int, int]:
-            due = _due(tables, target, now_s)
-            spent = {one.event.seq for one in due if gives_up and one.tries >= last}
-            _update(tables, lambda one: one.target == target and one.event.seq in spent, dead)
-            left = {one.event.seq for one in _due(tables, target, now_s)}
-            _update(tables, lambda one: one.target == target and one.event.seq in left, later)
-            return len(left), len(spent)
-
-        return self._change(change)
+        due = _due(self._state.tables, target, now_s)
+        spent = self._in_steps([one for one in due if gives_up and one.tries >= last], dead)
+        return self._in_steps(_due(self._state.tables, target, now_s), later), spent
 
     def reached(self, target: str) -> None:
         def is_meant(one: Delivery) -> bool:
@@ -121,7 +119,7 @@ class MemoryOutbox(Outbox):
         def again(one: Delivery) -> Delivery:
             return replace(one, next_try_s=0.0, tries=max(0, one.tries - 1))
 
-        self._change(lambda tables: _update(tables, is_meant, again))
+        self._in_steps([one for one in self._all() if is_meant(one)], again)
 
     def give_up(self, delivery: Delivery, error: str) -> None:
         self._settle(delivery, "dead", 0.0, error)
@@ -229,6 +227,18 @@ class MemoryOutbox(Outbox):
 
     def _all(self) -> list[Delivery]:
         return list(self._state.tables.deliveries.values())
+
+    def _in_steps(self, found: Sequence[Delivery], change: Callable[[Delivery], Delivery]) -> int:
+        """Change these as the databases do: some at a time."""
+        count = 0
+        for start in range(0, len(found), STEP):
+            some = {(one.target, one.event.seq) for one in found[start : start + STEP]}
+
+            def is_meant(one: Delivery, some: AbstractSet[tuple[str, int]] = some) -> bool:
+                return (one.target, one.event.seq) in some and one.state == "pending"
+
+            count += self._change(partial(_update, is_meant=is_meant, change=change))
+        return count
 
     def _change(self, change: Callable[[Tables], T]) -> T:
         return self._state.run(lambda transaction: change(transaction.tables))

@@ -17,6 +17,7 @@ from ingest_server.storage.interface import (
     Queue,
     Wants,
 )
+from ingest_server.storage.interface.keeping import STEP
 from ingest_server.storage.sql.state import SqlState
 from ingest_server.storage.sql.writes import SqlTransaction
 
@@ -36,11 +37,14 @@ class SqlOutbox(Outbox):
             f"SELECT 1 FROM deliveries o {by} WHERE o.target = w.target AND o.subject = w.subject "
             "AND o.seq < w.seq AND o.state = 'pending'"
         )
-        self._first = f"{pending} AND NOT EXISTS ({earlier}) ORDER BY w.next_try_s, w.seq LIMIT 1"
-        self._due = (
-            f"{pending} AND w.next_try_s <= ? AND NOT EXISTS ({earlier} AND o.next_try_s > ?) "
-            "ORDER BY w.seq"
+        self._is_due = f"w.next_try_s <= ? AND NOT EXISTS ({earlier} AND o.next_try_s > ?)"
+        # The newest first, as the index has them: what is behind another is found before that one is put off.
+        self._some = (
+            f"SELECT w.subject, w.seq FROM deliveries w {by} WHERE w.target = ? AND w.state = 'pending' "
+            f"AND {{which}} {{beyond}}ORDER BY w.subject DESC, w.seq DESC LIMIT {STEP}"
         )
+        self._first = f"{pending} AND NOT EXISTS ({earlier}) ORDER BY w.next_try_s, w.seq LIMIT 1"
+        self._due = f"{pending} AND {self._is_due} ORDER BY w.seq"
         self._given_up = (
             "SELECT name, (SELECT count(*) FROM deliveries w {by} WHERE {dead}), "
             "(SELECT error FROM deliveries w {by} WHERE {dead} ORDER BY seq DESC LIMIT 1) "
@@ -58,22 +62,28 @@ class SqlOutbox(Outbox):
         )
 
     def keep_only(self, targets: AbstractSet[str]) -> dict[str, int]:
-        def job(transaction: SqlTransaction) -> dict[str, int]:
-            known = [name for (name,) in transaction.rows("SELECT name FROM targets")]
-            removed = [name for name in known if name not in targets]
+        known = [name for (name,) in self._state.rows("SELECT name FROM targets")]
+        removed = [name for name in known if name not in targets]
+        why = "the target is not in the configuration any more"
+        # The target last: cut off in between, the next start goes on with what still waits for it.
+        waited = {
+            name: self._in_steps(name, ("TRUE",), ("state = 'dead', error = ?", why))
+            for name in removed
+        }
+
+        def job(transaction: SqlTransaction) -> None:
             for name in removed:
                 transaction.write("DELETE FROM targets WHERE name = ?", name)
-            return {
-                name: transaction.write(
+                waited[name] += transaction.write(
                     "UPDATE deliveries SET state = 'dead', error = ? "
                     "WHERE target = ? AND state = 'pending'",
-                    "the target is not in the configuration any more",
+                    why,
                     name,
-                )
-                for name in removed
-            }
+                )  # what has come meanwhile
 
-        return self._state.run(job)
+        if removed:
+            self._state.run(job)
+        return waited
 
     def take_in(self, target: str, choose: Callable[[], Wants]) -> int:
         if not self._state.rows(_NEWS + " LIMIT 1", target):
@@ -132,47 +142,57 @@ class SqlOutbox(Outbox):
         self, target: str, now_s: float, waits_s: Sequence[float], error: str, *, gives_up: bool
     ) -> tuple[int, int]:
         last = len(waits_s)
-        which = f"target = ? AND seq IN ({self._due})"
-        whose = (target, target, now_s, now_s)
+        is_due = (now_s, now_s)
+        # First: what comes behind them is due now, and put off with the rest.
+        dead = 0
+        if gives_up:
+            dead = self._in_steps(
+                target,
+                (f"{self._is_due} AND w.tries >= ?", *is_due, last),
+                ("state = 'dead', tries = tries + 1, next_try_s = 0, error = ?", error),
+            )
         wait = "CASE tries " + "WHEN ? THEN ? " * last + "ELSE ? END"
         waits = [value for one in enumerate(waits_s) for value in one]
-
-        def job(transaction: SqlTransaction) -> tuple[int, int]:
-            # First: what comes behind them is due now, and put off with the rest.
-            dead = 0
-            if gives_up:
-                dead = transaction.write(
-                    "UPDATE deliveries SET state = 'dead', tries = tries + 1, next_try_s = 0, error = ? "
-                    f"WHERE {which} AND tries >= ?",
-                    error,
-                    *whose,
-                    last,
-                )
-            waiting = transaction.write(
-                f"UPDATE deliveries SET next_try_s = ? + {wait}, error = ?, "
-                "tries = CASE WHEN tries < ? THEN tries + 1 ELSE ? END "
-                f"WHERE {which}",
-                now_s,
-                *waits,
-                waits_s[-1],
-                error,
-                last,
-                last,
-                *whose,
-            )
-            return waiting, dead
-
-        return self._state.run(job)
+        waiting = self._in_steps(
+            target,
+            (self._is_due, *is_due),
+            (
+                f"next_try_s = ? + {wait}, error = ?, tries = CASE WHEN tries < ? THEN tries + 1 ELSE ? END",
+                *(now_s, *waits, waits_s[-1], error, last, last),
+            ),
+        )
+        return waiting, dead
 
     def reached(self, target: str) -> None:
-        self._write(
-            "UPDATE deliveries SET next_try_s = 0, tries = CASE WHEN tries > 0 THEN tries - 1 ELSE 0 END "
-            "WHERE target = ? AND state = 'pending' AND next_try_s > 0 "
-            "AND substr(error, 1, ?) = ?",
+        self._in_steps(
             target,
-            len(NOT_REACHED),
-            NOT_REACHED,
+            ("w.next_try_s > 0 AND substr(w.error, 1, ?) = ?", len(NOT_REACHED), NOT_REACHED),
+            ("next_try_s = 0, tries = CASE WHEN tries > 0 THEN tries - 1 ELSE 0 END",),
         )
+
+    def _in_steps(self, target: str, which: tuple[object, ...], change: tuple[object, ...]) -> int:
+        """Change what waits for *target*, some at a time: after a long outage it may be a million.
+
+        Args:
+            which: a condition, with its values.
+            change: assignments, with theirs.
+        """
+        (condition, *sought), (assignments, *changed) = which, change
+        count, beyond, place = 0, "", ()
+        while True:
+            found = self._state.rows(
+                self._some.format(which=condition, beyond=beyond), target, *sought, *place
+            )
+            if found:
+                marks = ", ".join("?" * len(found))
+                count += self._write(
+                    f"UPDATE deliveries SET {assignments} "
+                    f"WHERE target = ? AND state = 'pending' AND seq IN ({marks})",
+                    *(*changed, target, *(seq for _, seq in found)),
+                )
+            if len(found) < STEP:
+                return count
+            beyond, place = "AND (w.subject, w.seq) < (?, ?) ", found[-1]
 
     def give_up(self, delivery: Delivery, error: str) -> None:
         self._settle(delivery, "dead", 0.0, error)
@@ -267,8 +287,8 @@ class SqlOutbox(Outbox):
 
         return self._state.run(job)
 
-    def _write(self, sql: str, *values: object) -> None:
-        self._state.run(lambda transaction: transaction.write(sql, *values))
+    def _write(self, sql: str, *values: object) -> int:
+        return self._state.run(lambda transaction: transaction.write(sql, *values))
 
 
 _NEWS = (

@@ -5,7 +5,7 @@ import pytest
 from ingest_server.core import events
 from ingest_server.core.record import State
 from ingest_server.storage.interface import NOT_REACHED, GivenUp, HandedOn, Queue
-from ingest_server.storage.interface.keeping import KEPT_EVENTS, WAITING_EVENTS
+from ingest_server.storage.interface.keeping import KEPT_EVENTS, STEP, WAITING_EVENTS
 from tests.support.events import of_types
 from tests.support.state_rows import RECORD, insert, published, record, tell_of_corruption
 
@@ -122,6 +122,40 @@ class TestEvents:
         assert state.outbox.put_off("ops", 61.0, (5.0, 60.0), why, gives_up=False) == (3, 0)
         assert {one[3:] for one in seen() if one[2] == "pending"} == {(2, 121.0), (1, 70.0)}
         assert state.outbox.put_off("nobody", 999.0, (5.0,), why, gives_up=True) == (0, 0)
+
+    def test_a_great_deal_that_waits_is_changed_in_steps_so_that_others_commit_in_between(
+        self, state
+    ):
+        def tell(rows) -> None:
+            for number in [*range(STEP + 10)] * 2:
+                rows.tell(events.CORRUPTED, record(number))
+
+        state.outbox.register("ops")
+        state.run(tell)
+        while state.outbox.take_in("ops", of_types(events.TYPES)):
+            pass
+        held, spent = state.outbox.due("ops", 0.0, 2)
+        state.outbox.later(held, 70.0, "busy")
+        state.outbox.later(spent, 0.0, "busy")
+        why, waiting = f"{NOT_REACHED}nobody listens", 2 * STEP + 20 - 3
+
+        def jobs_of(change):
+            before = state.commits()[1]
+            found = change()
+            return found, state.commits()[1] - before
+
+        def waits() -> list[tuple[int, float]]:
+            first = state.outbox.due("ops", 6.0, 9 * STEP)
+            return [(one.tries, one.next_try_s) for one in first]
+
+        put_off = jobs_of(lambda: state.outbox.put_off("ops", 1.0, (5.0,), why, gives_up=True))
+        assert put_off == ((waiting, 1), 1 + 3)
+        assert waits() == [(1, 6.0)] * waiting
+        assert jobs_of(lambda: state.outbox.reached("ops")) == (None, 3)
+        assert waits() == [(0, 0.0)] * waiting
+        removed = jobs_of(lambda: state.outbox.keep_only(frozenset()))
+        assert removed == ({"ops": waiting + 2}, 3 + 1)
+        assert state.outbox.queue().length == 0
 
     def test_whom_an_event_is_for_is_complete_once_every_target_has_looked_at_it(self, state):
         for target in ("ops", "others"):
