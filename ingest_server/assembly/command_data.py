@@ -63,7 +63,8 @@ class CommandData:
         if begins:
             make_folder(data_dir)
         self.folder(options)
-        return open_facts(self.config(options), begins=begins)
+        read_only = getattr(options, "rehearses", False)
+        return open_facts(self.config(options), begins=begins, read_only=read_only)
 
     def state_to_check(self, options: argparse.Namespace) -> StateStore:
         """Open the database as `state` does, also where the data folder has nothing to do with it."""

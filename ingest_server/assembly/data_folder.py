@@ -32,11 +32,12 @@ FLEET = "fleet.db"
 """What devices report: nothing of an upload is in it."""
 
 
-def open_state(data_dir: Path, *, begins: bool = True) -> SqliteState:
+def open_state(data_dir: Path, *, begins: bool = True, read_only: bool = False) -> SqliteState:
     """Open the database; a new one only where there is nothing yet.
 
     Args:
         begins: whether a new one may be begun, as a command that only looks does not.
+        read_only: an older one is refused, and not brought up to date, as a dry run does.
 
     Raises:
         StateLostError: it is gone, damaged or older than what was committed, and there is data that it knew.
@@ -58,19 +59,20 @@ def open_state(data_dir: Path, *, begins: bool = True) -> SqliteState:
             "changed: tokens and uploads are missing in it. To go on from what knows most, this or a copy "
             "beside it, run: ingest-server restore"
         )
-    if is_unbegun and not begins:
+    if is_unbegun and (read_only or not begins):
         raise ServerError(
             f"No server has run with {data_dir}: there is no {DATABASE} in it. See [server] data_dir, or "
             "--data-dir."
         )
-    return SqliteState.open(path)
+    return SqliteState.open(path, read_only)
 
 
-def open_facts(config: ServerConfig, *, begins: bool = True) -> StateStore:
+def open_facts(config: ServerConfig, *, begins: bool = True, read_only: bool = False) -> StateStore:
     """Open what has the facts: the data folder's database, or the one that [storage] names.
 
     Args:
         begins: whether a new one may be begun in the data folder.
+        read_only: nothing is changed, as in a dry run.
 
     Raises:
         StateLostError: it is gone, damaged or empty, and there is data that it knew.
@@ -78,7 +80,7 @@ def open_facts(config: ServerConfig, *, begins: bool = True) -> StateStore:
         ServerError: there is none, and none may be begun; or the program for it is not installed.
     """
     refuse_moved(config)
-    state = _opened(config, begins=begins)
+    state = _opened(config, begins=begins, read_only=read_only)
     try:
         refuse_half_moved(config, state)
     except BaseException:
@@ -87,27 +89,27 @@ def open_facts(config: ServerConfig, *, begins: bool = True) -> StateStore:
     return state
 
 
-def _opened(config: ServerConfig, *, begins: bool) -> SqliteState | PostgresState:
+def _opened(config: ServerConfig, *, begins: bool, read_only: bool) -> SqliteState | PostgresState:
     data_dir, url = config.server.data_dir, config.storage.state
     is_elsewhere = config.storage.blobs is not None
     if url is None:
         if is_elsewhere and SqliteState.is_unbegun(data_dir / DATABASE):
             refuse_lost_facts(config)
-        return open_state(data_dir, begins=begins)
+        return open_state(data_dir, begins=begins, read_only=read_only)
     postgres = postgres_state()
     if is_elsewhere:
         if postgres.is_unbegun(url):
             refuse_lost_facts(config)
-        return postgres.open(url)
+        return postgres.open(url, read_only)
     if postgres.is_unbegun(url) and (known := _what_it_knew(data_dir, besides=())) is not None:
         raise StateLostError(
             f"The database that [storage] state names is empty, but {known} is there, which another one "
             "knew. Nothing was changed: the new one would know no token and no upload. Name the database "
             "that belongs to this data_dir, or an empty data_dir"
         )
-    facts = postgres.open(url)
+    facts = postgres.open(url, read_only)
     try:
-        if not facts.take_folder(folder_id(data_dir)):
+        if not read_only and not facts.take_folder(folder_id(data_dir)):
             raise StateLostError(
                 f"The database that [storage] state names knows the files of another folder than {data_dir}. "
                 "Nothing was changed. Mount that folder there if it is away, or name it as [server] data_dir. "
@@ -135,15 +137,18 @@ def postgres_state() -> type[PostgresState]:
     return PostgresState
 
 
-def open_as_it_is(config: ServerConfig) -> SqliteState | PostgresState:
+def open_as_it_is(config: ServerConfig, *, read_only: bool = False) -> SqliteState | PostgresState:
     """Open what has the facts, whatever they say of where the files are.
+
+    Args:
+        read_only: nothing is changed, as in a dry run.
 
     Raises:
         ServerError: there are none, or they cannot be opened.
     """
     if config.storage.state is None:
-        return open_state(config.server.data_dir, begins=False)
-    return postgres_state().open(config.storage.state)
+        return open_state(config.server.data_dir, begins=False, read_only=read_only)
+    return postgres_state().open(config.storage.state, read_only)
 
 
 def folder_id(data_dir: Path) -> str:

@@ -37,6 +37,10 @@ class ClaimCommands(Commands):
         add.set_defaults(command=self._add, begins=True)
         listed = actions.add_parser("list", parents=[common], help="show claim tokens by their ids")
         listed.add_argument("--json", action="store_true", help="as a JSON array")
+        # For the dry run of setup, which brings no older database up to date.
+        listed.add_argument(
+            "--read-only", dest="rehearses", action="store_true", help=argparse.SUPPRESS
+        )
         listed.set_defaults(command=self._list)
         revoke = actions.add_parser(
             "revoke", parents=[common], help="end a claim token; its devices keep their tokens"

@@ -90,7 +90,7 @@ class MigrateCommand(Commands):
                 f"{folder} was moved to {mark.where}, and the new configuration names other places. Name those "
                 "with --to FILE"
             )
-        is_begun = mark is not None and self._has_facts(new, mark)
+        is_begun = mark is not None and self._has_facts(new, mark, read_only=options.dry_run)
         if options.to is None and not is_begun:
             raise ServerError("Nothing is being moved. Name the new configuration: --to FILE")
         if options.back:
@@ -105,11 +105,11 @@ class MigrateCommand(Commands):
             return 0
         return self._second(new, folder, options.rate)
 
-    def _has_facts(self, new: ServerConfig, mark: Mark) -> bool:
+    def _has_facts(self, new: ServerConfig, mark: Mark, *, read_only: bool) -> bool:
         # Tables that nobody has filled would look like a database that knows nothing.
         if new.storage.state is not None and postgres_state().is_unbegun(new.storage.state):
             return False
-        with closing(open_as_it_is(new)) as state:
+        with closing(open_as_it_is(new, read_only=read_only)) as state:
             return is_carried(new, state, mark)
 
     def _first(self, old: ServerConfig, new: ServerConfig) -> int:

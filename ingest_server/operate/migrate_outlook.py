@@ -55,7 +55,7 @@ class Outlook:
         if new.storage.blobs is None:
             print("Files:  stay where they are.")
             return 0
-        with closing(open_as_it_is(new if is_begun else old)) as state:
+        with closing(open_as_it_is(new if is_begun else old, read_only=True)) as state:
             relocation = Relocation(state)
             waiting = relocation.waiting()
             with closing(look_at_source(new.storage.before or old.server.data_dir)) as before:

@@ -30,15 +30,25 @@ class Claims:
     path: Path
     commands: Commands
 
-    def is_good(self) -> bool:
-        """Return whether another device can use it."""
+    def is_good(self, *, rehearses: bool) -> bool:
+        """Return whether another device can use it.
+
+        Args:
+            rehearses: the database is left as it is.
+
+        Raises:
+            SetupError: that is not seen in a rehearsal.
+        """
         try:
             claim_id = self.path.read_text(encoding="ascii").split("_")[1]
         except (OSError, ValueError, IndexError):
             return False
         try:
-            known = json.loads(self._printed("claim", "list", "--json"))
+            read_only = ["--read-only"] if rehearses else []
+            known = json.loads(self._printed("claim", "list", "--json", *read_only))
         except SetupError:
+            if rehearses:
+                raise
             return False  # of another data folder: where the server has no database yet, nobody can use it
         now = rfc3339(datetime.now(UTC))
         return any(

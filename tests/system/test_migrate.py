@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import threading
 from contextlib import closing
@@ -16,15 +17,17 @@ import pytest
 from demo.ports import free_port
 from edge_host.clock import SystemClock
 from ingest_server import cli
-from ingest_server.assembly.data_folder import open_state
+from ingest_server.assembly.data_folder import open_as_it_is, open_state
 from ingest_server.auth.tokens import issue
 from ingest_server.config import load
-from ingest_server.core.errors import StateLostError
+from ingest_server.core.errors import StateError, StateLostError
 from ingest_server.core.record import UploadRecord
 from ingest_server.server import IngestServer
 from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.storage.postgres import schema as postgres_schema
 from ingest_server.storage.postgres.transactions import PostgresState
 from ingest_server.storage.s3.bucket import Bucket
+from ingest_server.storage.sqlite import schema as sqlite_schema
 from tests.support.consumer import consumer
 from tests.support.core_site import new_key
 from tests.support.moving import Move
@@ -162,6 +165,36 @@ def test_a_dry_run_refuses_what_the_move_would_refuse_and_changes_nothing(
             state.access.add_token(issue("drone-1", SystemClock().now_utc()).record)
         assert "in use already: name one that is empty" in dry_run(move.new.config)
         assert sorted(os.listdir(move.data_dir)) == sorted(there)
+
+
+def test_a_dry_run_leaves_facts_of_the_version_before_as_they_are(
+    tmp_path, store, database, capsys
+):
+    def content() -> dict[str, bytes]:
+        return {one.name: one.read_bytes() for one in move.data_dir.iterdir() if one.is_file()}
+
+    with closing(Move(tmp_path, store, database)) as move:
+        open_state(move.data_dir).close()
+        with closing(FileBlobs(move.data_dir)) as files:
+            files.prepare()
+        with closing(sqlite3.connect(move.data_dir / "state.db")) as facts:
+            facts.execute("DROP INDEX deliveries_given_up")
+            facts.execute(f"PRAGMA user_version = {sqlite_schema.VERSION - 1}")
+        before = content()
+
+        to = ["--config", str(move.old.config), "--to", str(move.new.config)]
+        assert cli.main(["migrate", *to, "--dry-run"]) == 1
+        assert "has an older format: start `ingest-server run` once" in capsys.readouterr().err
+        assert content() == before
+
+        PostgresState.open(move.url).close()
+        older = postgres_schema.VERSION - 1
+        with psycopg.connect(move.url, autocommit=True) as connection:
+            connection.execute("DROP INDEX deliveries_given_up")
+            connection.execute("UPDATE schema_version SET version = %s", (older,))
+            with pytest.raises(StateError, match="has an older format"):
+                open_as_it_is(load(move.after.config, environ={}), read_only=True)
+            assert connection.execute("SELECT version FROM schema_version").fetchone() == (older,)
 
 
 def test_there_is_no_way_back_from_facts_that_the_folder_does_not_have(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingest_server.core.errors import StateTooNewError
+from ingest_server.core.errors import StateError, StateTooNewError
 from ingest_server.storage.postgres import connections
 from ingest_server.storage.postgres.connections import Connection
 from ingest_server.storage.postgres.schema import MIGRATIONS, VERSION
@@ -11,6 +11,20 @@ MIGRATION_S = 600.0
 """Of one step of bringing tables up to date: an index over millions of rows takes its time."""
 
 _LOCK = 0x7363686D
+
+
+def refuse_older(connection: Connection, where: str) -> None:
+    """Refuse tables that are not of this version, without changing them.
+
+    Raises:
+        StateError: they are of another, or there are none.
+    """
+    [(is_there,)] = connection.execute("SELECT to_regclass('schema_version')").fetchall()
+    row = is_there and connection.execute("SELECT version FROM schema_version").fetchone()
+    found = int(row[0]) if row else 0
+    if found < VERSION:
+        raise StateError(f"{where} has an older format: start `ingest-server run` once")
+    _refuse_newer(found, where)
 
 
 def make_tables(connection: Connection, where: str) -> None:
@@ -29,11 +43,7 @@ def make_tables(connection: Connection, where: str) -> None:
         )
         row = connection.execute("SELECT version FROM schema_version").fetchone()
         found = 0 if row is None else int(row[0])
-        if found > VERSION:
-            raise StateTooNewError(
-                f"{where} was written by a newer version of ingest-server (its format is {found}, this "
-                f"one knows {VERSION}): upgrade ingest-server"
-            )
+        _refuse_newer(found, where)
         for script in MIGRATIONS[found:]:
             connection.execute(script)
         connection.execute(
@@ -42,3 +52,11 @@ def make_tables(connection: Connection, where: str) -> None:
             (VERSION,),
         )
     connection.patience_s = connections.ANSWER_S
+
+
+def _refuse_newer(found: int, where: str) -> None:
+    if found > VERSION:
+        raise StateTooNewError(
+            f"{where} was written by a newer version of ingest-server (its format is {found}, this "
+            f"one knows {VERSION}): upgrade ingest-server"
+        )

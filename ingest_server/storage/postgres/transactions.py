@@ -17,7 +17,7 @@ from ingest_server.storage.postgres import claims, failures, leading, leases
 from ingest_server.storage.postgres.connections import Connection, Connections, is_direct, is_shared
 from ingest_server.storage.postgres.fleet import PostgresFleet
 from ingest_server.storage.postgres.jobs import Jobs
-from ingest_server.storage.postgres.tables import make_tables
+from ingest_server.storage.postgres.tables import make_tables, refuse_older
 from ingest_server.storage.postgres.text import without_password
 from ingest_server.storage.postgres.transaction import PostgresTransaction
 from ingest_server.storage.sql.access import SqlAccess
@@ -51,8 +51,8 @@ class PostgresState(SqlQueries, StateStore):
         self.groups = SqlGroups(self)
 
     @classmethod
-    def open(cls, url: str) -> PostgresState:
-        """Open the database at *url*, its tables made and brought up to date.
+    def open(cls, url: str, read_only: bool = False) -> PostgresState:
+        """Open the database at *url*, its tables made and brought up to date (never when *read_only*).
 
         Raises:
             StateError: it cannot be used, or a newer version has made its tables.
@@ -61,9 +61,10 @@ class PostgresState(SqlQueries, StateStore):
         try:
             with state._connections.lent() as connection:
                 _refuse_shared(state._connections, connection, without_password(url))
-                make_tables(connection, without_password(url))
-            state._begin_epochs_where_none_are()
-            state._jobs.count_anew()
+                (refuse_older if read_only else make_tables)(connection, without_password(url))
+            if not read_only:
+                state._begin_epochs_where_none_are()
+                state._jobs.count_anew()
         except psycopg.Error as error:
             state.close()
             raise failures.unusable(error, without_password(url)) from error

@@ -13,7 +13,11 @@ BUSY_TIMEOUT_S = 5.0
 
 
 class Connections:
-    """A pool and not one per thread, so that `close` reaches them all. Safe to use from any thread."""
+    """A pool and not one per thread, so that `close` reaches them all. Safe to use from any thread.
+
+    Args:
+        writes: False: the file stays as it is, byte for byte.
+    """
 
     def __init__(self, path: Path, *, writes: bool) -> None:
         self._path = path
@@ -28,14 +32,23 @@ class Connections:
         Raises:
             sqlite3.Error: the file cannot be opened.
         """
-        connection = sqlite_file.connect(self._path, timeout_s=BUSY_TIMEOUT_S, writes=self._writes)
+        # Who may only read leaves an empty log behind; who may write carries over a log that a server which was
+        # killed has left. Each where it does not.
+        may_write = self._writes or not self._has_log()
+        connection = sqlite_file.connect(self._path, timeout_s=BUSY_TIMEOUT_S, writes=may_write)
         try:
             if self._writes:
                 sqlite_file.make_durable(connection)
+            else:
+                connection.execute("PRAGMA query_only = ON")
         except sqlite3.Error:
             connection.close()
             raise
         return connection
+
+    def _has_log(self) -> bool:
+        log = self._path.with_name(f"{self._path.name}-wal")
+        return log.exists() and log.stat().st_size > 0
 
     def borrow(self) -> sqlite3.Connection:
         """Return a connection to read with, until `give_back`.
