@@ -137,7 +137,7 @@ def test_a_notice_that_was_given_up_is_seen_where_people_look_until_it_is_told_a
     monkeypatch.setattr(retries, "WAITS_S", (0.01,))
     with consumer() as bad:
         bad.status = 500
-        url = f"http://127.0.0.1:{bad.server_port}/"
+        url = f"http://127.0.0.1:{bad.server_port}/hidden?t=hidden"
         with secured(tmp_path / "site", more=webhook(url, secret)) as site:
             name = f"127.0.0.1:{bad.server_port}"
             dead = [{"to": name, "count": 1, "error": "it answered 500"}]
@@ -154,7 +154,7 @@ def test_a_notice_that_was_given_up_is_seen_where_people_look_until_it_is_told_a
                 return shown.out + shown.err
 
             todo = (
-                f"{url} did not receive 1 event, which the server gave up: it answered 500. Repair that target, then run: "
+                f"{name} did not receive 1 event, which the server gave up: it answered 500. Repair that target, then run: "
                 "ingest-server webhook replay dead"
             )
             for command in ("devices", "events", "check"):
