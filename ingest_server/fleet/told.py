@@ -193,10 +193,13 @@ def _in_all(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
 
 def _undelivered(found: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """Return whom something of it has not reached: the last error of each, and how much."""
-    by_target: dict[str, dict[str, Any]] = {}
+    ways: dict[tuple[str, str], dict[str, Any]] = {}
     for notices in found.values():
         for way in (way for one in notices for way in one["to"] or () if way["state"] in _UNHEARD):
-            seen = by_target.setdefault(way["to"], {"to": way["to"], "count": 0})
-            seen |= {"state": way["state"], "error": way["error"], "count": seen["count"] + 1}
-    worst = sorted(by_target.values(), key=lambda one: (-one["count"], one["to"]))
+            # Two webhooks of one host have one name: one that was given up does not hide one that fails.
+            seen = ways.setdefault(
+                (way["to"], way["state"]), {"to": way["to"], "state": way["state"], "count": 0}
+            )
+            seen |= {"error": way["error"], "count": seen["count"] + 1}
+    worst = sorted(ways.values(), key=lambda one: (-one["count"], one["to"], one["state"]))
     return worst[:MOST_UNDELIVERED]

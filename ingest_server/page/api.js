@@ -7,6 +7,7 @@ import { sentence } from './text.js'
 const ROOT = new URL('../', import.meta.url)
 const LONGEST_MS = 15_000
 const SILENT = 'The server does not answer: it is stopped, or there is no way to it.'
+const STRANGE = 'This page cannot read the answer: reload the page. If that does not help, look at the proxy in front of the server.'
 
 let csrf = null
 
@@ -28,6 +29,9 @@ export class AskError extends Error {
     return this.status === 0 || this.status === 429 || this.status >= 500
   }
 }
+
+/** Return why nothing is shown: what the server said, or that an answer is none of its answers. */
+export const reason = (error) => (error instanceof AskError ? error.message : STRANGE)
 
 export function address(path, query = {}) {
   const url = new URL(`v1/${path}`, ROOT)

@@ -1,6 +1,6 @@
 /** Buttons that ask a device to do something, and what came of it. */
 
-import { devicePath, isViewer, send } from './api.js'
+import { devicePath, isViewer, reason, send } from './api.js'
 import { serverNow } from './clock.js'
 import { Children, announce, attribute, h, setText, time } from './dom.js'
 import { instant, localTime, rate, typedRate } from './text.js'
@@ -80,7 +80,7 @@ export class DeviceCommands {
       announce(`${commandWord(command)}: ${seenSentence(answer)}`)
       this.refresh()
     } catch (error) {
-      announce(`${commandWord(command)}: ${error.message}`, 'bad')
+      announce(`${commandWord(command)}: ${reason(error)}`, 'bad')
     }
   }
 

@@ -1,6 +1,6 @@
 /** What a device has, sent or not, and asking for it: "fetch". */
 
-import { devicePath, get } from './api.js'
+import { devicePath, get, reason } from './api.js'
 import { Children, announce, h, named, setText, time } from './dom.js'
 import { bytes, count, counted } from './text.js'
 import { reasonWord, stateWord } from './words.js'
@@ -46,7 +46,7 @@ export class DeviceHolds {
       this.more.hidden = !this.next
       setText(this.said, this.sentence(body))
     } catch (error) {
-      if (!asking.signal.aborted) setText(this.said, error.message)
+      if (!asking.signal.aborted) setText(this.said, reason(error))
     }
   }
 

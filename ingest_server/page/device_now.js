@@ -2,7 +2,7 @@
 
 import { Children, attribute, h, setText, setTime, time } from './dom.js'
 import { oldestSince } from './rows.js'
-import { bytes, counted, duration, milliseconds, percent, rate, UNKNOWN } from './text.js'
+import { bytes, counted, duration, milliseconds, percent, rate, said, UNKNOWN } from './text.js'
 import { problem, stateWord } from './words.js'
 
 const FACTS = [
@@ -16,7 +16,7 @@ const FACTS = [
   ['Recordings done', ({ state }) => (state?.totals ? `${counted(state.totals.files_done, 'file')}, ${bytes(state.totals.bytes_sent)}` : UNKNOWN)],
   ['Clock', ({ state, info }) => ({ synced: 'set', unsynced: 'not set by anybody' })[state?.clock ?? info?.clock] ?? UNKNOWN],
   ['Agent', ({ row, info }) => info?.version ?? row.version ?? UNKNOWN],
-  ['Device', ({ info }) => [info?.host?.model, info?.host?.os, info?.host?.arch].filter(Boolean).join(', ') || UNKNOWN],
+  ['Device', ({ info }) => [info?.host?.model, info?.host?.os, info?.host?.arch].map(said).filter(Boolean).join(', ') || UNKNOWN],
   ['Reports over', ({ row }) => (row.via?.length ? row.via.map((way) => ({ server: 'this server', mqtt: 'MQTT' })[way] ?? way).join(' and ') : UNKNOWN)],
 ]
 
@@ -55,7 +55,7 @@ export class DeviceNow {
       if (!of) continue
       const text = of(told)
       term.hidden = value.hidden = text === null
-      if (text !== null) setText(value, text)
+      if (text !== null) setText(value, said(text) || UNKNOWN)
     }
   }
 
@@ -85,7 +85,7 @@ function queueSentence(row) {
 }
 
 function linkSentence(link) {
-  if (!link?.iface) return UNKNOWN
+  if (!said(link?.iface)) return UNKNOWN
   const lanes = link.lanes ? `, ${counted(link.lanes, 'connection')}` : ''
   return `${link.iface}${link.metered ? ', metered' : ''}${lanes}`
 }

@@ -1,6 +1,6 @@
 /** Settings that stay: what was asked for, what the device has, and where the two differ. */
 
-import { devicePath, isViewer, send } from './api.js'
+import { devicePath, isViewer, reason, send } from './api.js'
 import { announce, attribute, h, setText } from './dom.js'
 import { duration, rate, typedRate, UNKNOWN } from './text.js'
 
@@ -77,7 +77,7 @@ export class DeviceSettings {
       announce(`${SETTINGS[key].label}: asked for. It holds as soon as the device has seen it, and after each restart.`)
       this.refresh()
     } catch (error) {
-      announce(`${SETTINGS[key].label}: ${error.message}`, 'bad')
+      announce(`${SETTINGS[key].label}: ${reason(error)}`, 'bad')
       if (error.code === 'precondition-failed') this.refresh()
     }
   }

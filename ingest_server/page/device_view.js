@@ -1,6 +1,6 @@
 /** One device: what it does now, what waits and why, what a person can do. */
 
-import { devicePath, get } from './api.js'
+import { devicePath, get, reason } from './api.js'
 import { Children, attribute, h, named, setText, setTime, time } from './dom.js'
 import { DeviceArriving } from './device_arriving.js'
 import { DeviceCommands } from './device_commands.js'
@@ -75,7 +75,7 @@ export default class DeviceView {
       this.plot.show(body)
     } catch (error) {
       if (signal.aborted || error.status === 401) throw error
-      this.plot.none(error.message)
+      this.plot.none(reason(error))
     }
   }
 

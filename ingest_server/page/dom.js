@@ -6,7 +6,7 @@
  */
 
 import { serverNow } from './clock.js'
-import { ago, duration, localTime, instant, utc, UNKNOWN } from './text.js'
+import { ago, duration, localTime, instant, said, utc, UNKNOWN } from './text.js'
 
 const SVG = 'http://www.w3.org/2000/svg'
 
@@ -41,12 +41,13 @@ export function attribute(node, name, value) {
 }
 
 export function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text
+  const shown = said(text)
+  if (node.textContent !== shown) node.textContent = shown
 }
 
 /** A name that somebody else chose: its direction does not leak into the sentence around it. */
 export function named(text, properties = {}) {
-  return h('bdi', { dir: 'auto', ...properties }, String(text ?? UNKNOWN))
+  return h('bdi', { dir: 'auto', ...properties }, said(text) || UNKNOWN)
 }
 
 /**

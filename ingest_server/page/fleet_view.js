@@ -119,8 +119,7 @@ class Glance {
     this.toldText = text
     attribute(this.told, 'data-tone', undelivered.length || givenUp.length ? 'bad' : null)
     const told = devices ? [h('a', { href: '#/?show=told' }, `People were told of ${counted(devices, 'device')}`), cameTo(notices)] : []
-    const others = undelivered.filter((way) => !givenUp.some((one) => one.to === way.to))
-    const missed = others.map(({ to, error }) => [' ', named(to), ` has not received all of it${error ? `: ${error}` : ''}.`])
+    const missed = stillTried(notices).map(({ to, error }) => [' ', named(to), ` has not received all of it${error ? `: ${error}` : ''}.`])
     this.told.replaceChildren(...told, ...missed.flat(), ...givenUp.flatMap((one) => [' ', named(one.to), givenUpSentence(one)]))
   }
 
@@ -139,6 +138,11 @@ class Glance {
     attribute(this.more, 'aria-expanded', String(this.isLong))
     setText(this.more, this.isLong ? 'Show fewer' : `Show ${count(hidden)} more`)
   }
+}
+
+/** Return who has not received all, beside those that are named as given up: two webhooks of one host have one name. */
+export function stillTried({ undelivered, given_up: givenUp }) {
+  return undelivered.filter((way) => way.state !== 'given_up' || !givenUp.some((one) => one.to === way.to))
 }
 
 /** Return what is said of who is told no more of what it has not got, after its name. */

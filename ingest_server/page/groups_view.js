@@ -1,6 +1,6 @@
 /** Recordings that belong together: how much of each group is here, and its files. */
 
-import { get } from './api.js'
+import { get, reason } from './api.js'
 import { attribute, h, named, setText, setTime, time } from './dom.js'
 import { Newest } from './newest.js'
 import { play } from './player.js'
@@ -107,7 +107,7 @@ async function fill(list, one) {
     list.replaceChildren(...body.members.map(file), ...body.missing.map(missing))
     list.dataset.read = version
   } catch (error) {
-    list.replaceChildren(h('li', {}, error.message))
+    list.replaceChildren(h('li', {}, reason(error)))
   }
 }
 

@@ -1,5 +1,6 @@
 /** Keeps what is shown up to date: asks again and again, slower where nobody looks or nobody answers. */
 
+import { reason } from './api.js'
 import { delayS } from './pace.js'
 
 export class Live {
@@ -65,6 +66,6 @@ export class Live {
 
   fail(error) {
     this.retryAfterS = error.retryAfterS ?? null
-    this.bad = { isConnected: false, isRefused: error.status >= 400 && error.status < 500, since: this.lastGood, nextAt: 0, why: error.message }
+    this.bad = { isConnected: false, isRefused: error.status >= 400 && error.status < 500, since: this.lastGood, nextAt: 0, why: reason(error) }
   }
 }

@@ -1,17 +1,19 @@
 /** A list that begins with what is newest, and takes in by itself what comes: what was shown stays. */
 
-import { get } from './api.js'
+import { get, reason } from './api.js'
 import { Children, h, setText } from './dom.js'
 
 /** What a search costs is more than what one device costs. */
 const EVERY_S = 10
 const HELD_MS = 5_000
+/** A list that is left open for days does not grow for days. */
+const MOST = 1_000
 
 /**
  * Return what is shown once *fresh*, the first page as it is now, is taken in: {rows, following}.
  *
  * What stood below the last row of that page stays below it. Where none of its rows was known, a gap lies
- * between, and nothing stays.
+ * between, and nothing stays; neither does it where it is too much.
  * @param {{rows: object[], following: ?string}} known
  * @param {{rows: object[], following: ?string}} fresh
  * @param {(row: object) => string} key
@@ -22,7 +24,7 @@ export function joined(known, fresh, key) {
   const last = fresh.rows.findLast((row) => places.has(key(row)))
   if (!last) return fresh
   const below = known.rows.slice(places.get(key(last)) + 1).filter((row) => !keys.has(key(row)))
-  return below.length ? { rows: [...fresh.rows, ...below], following: known.following } : fresh
+  return below.length && below.length < MOST ? { rows: [...fresh.rows, ...below], following: known.following } : fresh
 }
 
 export class Newest {
@@ -57,18 +59,28 @@ export class Newest {
   /** Look for something else, and show it alone. */
   ask(query) {
     this.query = query
-    this.shown = null
-    this.held = null
-    this.asking?.abort()
+    this.forget()
     this.refresh()
+  }
+
+  /** What is on its way, and what "Show more" would ask for, belong to what was looked for before. */
+  forget() {
+    this.asking?.abort()
+    this.shown = this.held = null
+    this.isLong = false
+    this.more.hidden = true
+  }
+
+  async page(query, signal) {
+    const { body } = await get(this.path, query, { signal })
+    return { rows: [...body[this.name]], following: body.next ?? null }
   }
 
   /** Ask what is newest, and take it in. */
   async step(signal) {
     const { query } = this
-    const { body } = await get(this.path, query, { signal })
+    const fresh = await this.page(query, signal)
     if (query !== this.query) return
-    const fresh = { rows: body[this.name], following: body.next ?? null }
     if (this.shown && performance.now() - this.movedAt < HELD_MS) this.held = fresh
     else this.take(fresh)
   }
@@ -77,7 +89,7 @@ export class Newest {
     this.held = null
     // Who listens hears what was asked for, and not each recording that comes.
     this.said.setAttribute('aria-live', this.shown ? 'off' : 'polite')
-    this.show(this.shown ? joined(this.shown, fresh, this.key) : fresh)
+    this.show(this.isLong ? joined(this.shown, fresh, this.key) : fresh)
   }
 
   release() {
@@ -89,16 +101,15 @@ export class Newest {
     this.asking?.abort()
     const asking = new AbortController()
     this.asking = asking
-    const { query } = this
+    this.isLong = true
     try {
-      const { body } = await get(this.path, { ...query, cursor: this.shown.following }, { signal: asking.signal })
+      const { rows, following } = await this.page({ ...this.query, cursor: this.shown.following }, asking.signal)
       const known = new Set(this.shown.rows.map(this.key))
-      const rows = [...this.shown.rows, ...body[this.name].filter((row) => !known.has(this.key(row)))]
       this.said.setAttribute('aria-live', 'polite')
-      this.show({ rows, following: body.next ?? null })
+      this.show({ rows: [...this.shown.rows, ...rows.filter((row) => !known.has(this.key(row)))], following })
     } catch (error) {
       if (asking.signal.aborted) return
-      setText(this.said, error.message)
+      setText(this.said, reason(error))
       if (error.status === 401) this.refresh()
     }
   }
@@ -112,10 +123,10 @@ export class Newest {
 
   /** Say what is wrong with what is looked for: asking again does not help. */
   refused(error) {
-    this.shown = null
+    if (!(error.status >= 400)) return false
+    this.forget()
     setText(this.said, error.message)
     this.items.show([])
-    this.more.hidden = true
     return true
   }
 

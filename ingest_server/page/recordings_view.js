@@ -1,6 +1,6 @@
 /** The recordings that arrived: found by device, time and name; played, taken, and proved. */
 
-import { address, get, recordingPath, whyNoContent } from './api.js'
+import { address, get, reason, recordingPath, whyNoContent } from './api.js'
 import { announce, copyButton, h, named, setText, time } from './dom.js'
 import { dayEnd, dayStart } from './days.js'
 import { Newest } from './newest.js'
@@ -133,7 +133,7 @@ function receipt(one) {
       setText(pre, JSON.stringify(body.receipt ?? body, null, 2))
       pre.dataset.read = 'yes'
     } catch (error) {
-      setText(pre, error.message)
+      setText(pre, reason(error))
     }
   })
   return details

@@ -45,7 +45,7 @@ export class Fleet {
     this.tiles = answer.tiles ?? this.tiles
     this.stuck = answer.stuck ?? this.stuck
     this.stuckInAll = answer.stuck_in_all ?? this.stuck.length
-    this.notices = answer.notices ?? NO_NOTICES
+    this.notices = { ...NO_NOTICES, ...answer.notices }
     this.cursor = answer.cursor ?? null
   }
 }

@@ -19,10 +19,13 @@ export function count(value) {
   return isNumber(value) ? WHOLE.format(value) : UNKNOWN
 }
 
+/** Return what a device said, as text; what is an object or a list is nothing that it could have meant. */
+export const said = (value) => (value === null || value === undefined || typeof value === 'object' ? '' : String(value))
+
 /** Return what a program said, with its full stop; it may begin with a name, so that stays as it is. */
 export function sentence(text) {
-  const said = String(text ?? '').trim()
-  return !said || /[.!?…:]$/.test(said) ? said : `${said}.`
+  const words = said(text).trim()
+  return !words || /[.!?…:]$/.test(words) ? words : `${words}.`
 }
 
 /** Return a sentence that begins with no name, with a large letter. */

@@ -45,6 +45,10 @@ class PageSite:
         self.given: dict[str, Any] = {}
         """What an operator is told of a command instead."""
         self.refuses: dict[str, tuple[int, str]] = {}
+        self.instead: dict[str, Any] = {}
+        """What somebody in between answers at a path."""
+        self.info: dict[str, Any] = {}
+        """What devices say of themselves instead."""
         self._version = 1
         self._changed = dict.fromkeys(self.rows, 1)
         self._lock = threading.Lock()
@@ -85,6 +89,8 @@ class PageSite:
         if path in self.refuses:
             status, detail = self.refuses[path]
             return status, {"type": "about:blank", "status": status, "detail": detail}
+        if path in self.instead:
+            return 200, self.instead[path]
         if path == "session":
             return self._session(method, body)
         if self.mode == "none":
@@ -121,7 +127,8 @@ class PageSite:
             return 202, {**given, "expires_at": page_fleet.at(-900), **self.given}
         match rest:
             case []:
-                return 200, page_fleet.device(self.rows[name])
+                told = page_fleet.device(self.rows[name])
+                return 200, {**told, "info": self.info or told["info"]}
             case ["history"]:
                 return 200, page_fleet.history()
             case ["holds"]:

@@ -215,6 +215,18 @@ def test_what_is_not_handed_on_yet_is_said_to_be_on_its_way(browser, site, url):
     assert "Nobody takes it" not in card
 
 
+def test_what_a_device_says_of_itself_that_is_no_text_is_left_out(browser, site, url):
+    site.info = {
+        "host": {"model": {"a": 1}, "os": ["x"], "arch": "aarch64"},
+        "version": {"major": 1},
+    }
+    open_device(browser, url, "drone-020")
+
+    said = browser.text("section[aria-label='Link and device']")
+    assert "Device\naarch64" in said
+    assert "[object" not in browser.text("main")
+
+
 def test_a_device_that_nobody_knows_is_a_sentence(browser, url):
     browser.goto(f"{url}#/device/nobody")
 

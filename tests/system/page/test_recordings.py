@@ -95,6 +95,53 @@ def test_what_arrives_is_there_without_a_reload_and_what_is_read_stays(browser, 
     assert browser.evaluate("document.querySelectorAll('.recordings details[open]').length") == 1
 
 
+def test_a_list_that_is_left_open_stays_one_page(browser, site, url):
+    browser.goto(f"{url}#/recordings")
+    browser.wait_text("20 recordings so far", ".summary")
+
+    for n in range(3):
+        name = f"DJI_NEW_{n}.MP4"
+        site.recordings.insert(0, {**arrived(name), "upload_id": f"{n:032x}"})
+        browser.evaluate(ASK_NOW)
+        browser.wait_text(name, ".recordings > li:first-child")
+
+    assert browser.text(".summary") == "20 recordings so far, newest first."
+    assert browser.evaluate("document.querySelectorAll('.recordings > li').length") == 20
+
+
+def test_while_something_else_is_looked_for_there_is_no_more_to_show(browser, site, url):
+    browser.goto(f"{url}#/recordings")
+    browser.wait("document.querySelector('.page > button')?.checkVisibility()")
+
+    # In one turn: no answer can have come.
+    is_offered = browser.evaluate(
+        "document.querySelector('.filter').requestSubmit(), document.querySelector('.page > button').checkVisibility()"
+    )
+
+    assert not is_offered
+    browser.wait_text("20 recordings so far", ".summary")
+
+
+def test_an_answer_of_somebody_else_takes_nothing_away_and_it_is_asked_again(browser, site, url):
+    browser.goto(f"{url}#/recordings")
+    browser.wait_text("20 recordings so far", ".summary")
+
+    site.instead["fleet/recordings"] = {"hello": "proxy"}
+    browser.evaluate(ASK_NOW)
+    browser.wait_text("This page cannot read the answer: reload the page.", "#lost")
+    assert browser.evaluate("document.querySelectorAll('.recordings > li').length") == 20
+    assert browser.text("#standing") == "not connected"
+    browser.click(".page > button")
+    browser.wait_text("This page cannot read the answer: reload the page.", ".summary")
+
+    site.instead.clear()
+    browser.evaluate(ASK_NOW)
+    browser.wait("document.querySelector('#lost').hidden")
+    browser.wait_text("20 recordings so far", ".summary")
+    assert browser.complaints(), "who looks for the fault finds it in the console"
+    browser.do("fresh")
+
+
 def test_no_recording_moves_away_under_the_pointer(browser, site, url):
     browser.goto(f"{url}#/recordings")
     browser.wait("document.querySelectorAll('.recordings > li').length === 20")

@@ -81,3 +81,25 @@ def test_who_takes_it_in_long_after_another_has_it_is_seen_too(fleet):
     take_in(fleet, OTHER)
     fleet.pass_s(SELDOM_S)
     assert ways(fleet) == ["told", "waiting"]
+
+
+def test_a_webhook_that_fails_is_not_hidden_by_another_of_its_host_that_was_given_up(fleet):
+    outbox = fleet.events.outbox
+    outbox.register(HOOK)
+    outbox.register(OTHER)
+    fleet.report(state=state(queue=FAILED))
+    fleet.pass_s(70)
+    take_in(fleet, HOOK)
+    take_in(fleet, OTHER)
+    [one] = outbox.due(HOOK, 0.0, 10)
+    [other] = outbox.due(OTHER, 0.0, 10)
+    outbox.later(one, 1e9, "it answered 500")
+    outbox.give_up(other, "no answer")
+    fleet.pass_s(6)
+
+    missed = json.loads(fleet.service.view(None))["notices"]["undelivered"]
+
+    assert [(one["to"], one["state"], one["error"]) for one in missed] == [
+        ("hooks.example.org", "failing", "it answered 500"),
+        ("hooks.example.org", "given_up", "no answer"),
+    ]

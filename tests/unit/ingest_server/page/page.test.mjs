@@ -82,6 +82,12 @@ test('a delta changes what it names, and takes away what is gone', () => {
   assert.deepEqual([...fleet.rows.keys()], ['c'])
 })
 
+test('an older server that tells less of what people were told is understood', () => {
+  const fleet = new rows.Fleet()
+  fleet.apply({ cursor: 'a-1', is_whole: true, devices: [], notices: { devices: 1, undelivered: [] } })
+  assert.deepEqual(fleet.notices, { devices: 1, undelivered: [], nobody: 0, waiting: 0, unknown: 0, given_up: [] })
+})
+
 test('the worst comes first, equals by name as a person counts, and the unknown last both ways', () => {
   const names = (found) => found.map((one) => one.device)
   const some = [row('pi-10'), row('pi-9'), row('bad', { trouble: 98 }), row('odd', { trouble: null })]
@@ -124,6 +130,14 @@ test('what comes stands on top, what was read stays, and what has moved or gone 
   assert.deepEqual(joined(listed('abc'), listed('')), ['', null])
 })
 
+test('a list that is left open does not grow for ever', () => {
+  const numbered = (count, first) => Array.from({ length: count }, (_, n) => first + n)
+  const fresh = { rows: numbered(20, 0), following: 'b' }
+  const shown = (count) => newest.joined({ rows: numbered(count, 1), following: 'a' }, fresh, (one) => one)
+  assert.deepEqual([shown(500).rows.length, shown(500).following], [501, 'a'])
+  assert.equal(shown(5000), fresh)
+})
+
 test('a day is the day here, whatever the clocks did in it', () => {
   assert.equal(days.dayStart('2026-11-29'), '2026-11-28T23:00:00Z')
   assert.equal(days.dayEnd('2026-10-25'), '2026-10-25T23:00:00Z')
@@ -163,6 +177,16 @@ test('what is not handed on yet is not said to go to nobody', () => {
 test('who is told no more of what it has not got is named with what to do', () => {
   const said = plain(fleet.givenUpSentence({ to: 'a', count: 2, error: 'it answered 500' }))
   assert.equal(said, ' did not receive 2 events, which the server gave up: it answered 500. Repair that target, then run "ingest-server webhook replay dead".')
+})
+
+test('a webhook that fails is not hidden by another of its host that was given up', () => {
+  const failing = { to: 'a', state: 'failing' }
+  const undelivered = [failing, { to: 'a', state: 'given_up' }, { to: 'b', state: 'given_up' }]
+  assert.deepEqual(fleet.stillTried({ undelivered, given_up: [{ to: 'a' }] }), [failing, undelivered[2]])
+})
+
+test('what a device says that is no text is not shown as one', () => {
+  assert.deepEqual([{ a: 1 }, ['x'], null, undefined, 'Pi 5', 0].map(text.said), ['', '', '', '', 'Pi 5', '0'])
 })
 
 test('two webhooks of one host do not hide each other', () => {
