@@ -167,6 +167,36 @@ def test_pause_holds_a_device_back_and_says_so_until_it_is_resumed(browser, serv
     assert browser.violations() == []
 
 
+def test_a_recording_that_failed_is_tried_again_from_the_page_and_arrives(
+    browser, server, url, agent
+):
+    allowed = server.config.read_text()
+    server.stop()
+    server.config.write_text(allowed.replace("[limits]", "[limits]\nmax_length = '40KB'"))
+    server.start()
+    agent.start()
+    sign_in(browser, url)
+    record(agent, "REC_0001.mp4", 50 * KB)
+    browser.wait(f"{ROWS_SHOWN} === 1")
+    open_device(browser, url)
+    failed = "section[aria-label='Failed']"
+    browser.wait_text("REC_0001.mp4", failed)
+    assert "[limits] max_length" in browser.text(failed)
+
+    server.stop()
+    server.config.write_text(allowed)
+    server.start()
+    browser.wait("document.querySelector('#lost').hidden")
+    press(browser, "Retry")
+    browser.wait_text("Retry: the device will see it by", "#announcements")
+    record(agent, "REC_0002.mp4", 10 * KB)  # which is told, and the answer brings what waits
+
+    wait_for(lambda: len(server.published_files()) == 2, "both arrive")
+    browser.wait_text("done", ".commands li:first-child .badge")
+    browser.wait(f'!document.querySelector("{failed}").checkVisibility()')
+    browser.wait_text("Nothing is pending.", ".now")
+
+
 def test_over_a_bad_link_the_page_shows_what_was_acknowledged_and_that_it_arrived(
     browser, server, url, agent, bad_link
 ):

@@ -23,6 +23,7 @@ let page
 let network
 let complaints = []
 let asks = []
+let answers = []
 
 async function open() {
   page = await browser.newPage()
@@ -33,6 +34,7 @@ async function open() {
     if (message.type() === 'error' && !/Failed to load resource/.test(text)) complaints.push(text)
   })
   page.on('request', (request) => asks.push(request.url()))
+  page.on('response', (answer) => answers.push({ status: answer.status(), url: answer.url(), range: answer.headers()['content-range'] ?? null }))
   network = await page.createCDPSession()
   await network.send('Network.enable')
 }
@@ -54,6 +56,7 @@ const commands = {
   screenshot: async ({ path, full }) => void (await page.screenshot({ path, fullPage: Boolean(full) })),
   complaints: () => complaints,
   asks: () => asks,
+  answers: () => answers,
   axe: async () => {
     await page.evaluate(axe)
     const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }))
@@ -63,6 +66,7 @@ const commands = {
     await page.close()
     complaints = []
     asks = []
+    answers = []
     await open()
   },
 }
