@@ -16,7 +16,8 @@ export class DeviceFiles {
   }
 
   show({ row, files, can }) {
-    const { pending = [], failed = [] } = files ?? {}
+    const pending = files?.pending ?? []
+    const failed = files?.failed ?? []
     this.pending.show(pending, row.pending_files, row.presence === 'never')
     this.failed.show(failed, row.failed, row.presence === 'never')
     this.failed.node.hidden = !failed.length && !row.failed

@@ -47,8 +47,8 @@ class PageSite:
         self.refuses: dict[str, tuple[int, str]] = {}
         self.instead: dict[str, Any] = {}
         """What somebody in between answers at a path."""
-        self.info: dict[str, Any] = {}
-        """What devices say of themselves instead."""
+        self.told: dict[str, Any] = {}
+        """What devices say instead."""
         self._version = 1
         self._changed = dict.fromkeys(self.rows, 1)
         self._lock = threading.Lock()
@@ -127,8 +127,7 @@ class PageSite:
             return 202, {**given, "expires_at": page_fleet.at(-900), **self.given}
         match rest:
             case []:
-                told = page_fleet.device(self.rows[name])
-                return 200, {**told, "info": self.info or told["info"]}
+                return 200, page_fleet.device(self.rows[name]) | self.told
             case ["history"]:
                 return 200, page_fleet.history()
             case ["holds"]:

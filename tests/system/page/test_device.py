@@ -216,9 +216,10 @@ def test_what_is_not_handed_on_yet_is_said_to_be_on_its_way(browser, site, url):
 
 
 def test_what_a_device_says_of_itself_that_is_no_text_is_left_out(browser, site, url):
-    site.info = {
-        "host": {"model": {"a": 1}, "os": ["x"], "arch": "aarch64"},
-        "version": {"major": 1},
+    host = {"model": {"a": 1}, "os": ["x"], "arch": "aarch64"}
+    site.told = {
+        "info": {"host": host, "version": {"major": 1}},
+        "files": {"pending": None, "failed": None},
     }
     open_device(browser, url, "drone-020")
 
