@@ -10,7 +10,7 @@ import { DeviceNow } from './device_now.js'
 import { DeviceSettings } from './device_settings.js'
 import { DeviceTold } from './device_told.js'
 import { Plot } from './plot.js'
-import { bytes } from './text.js'
+import { bytes, said } from './text.js'
 import { PRESENCE, PRESENCE_MEANS, eventWord, reasonWord } from './words.js'
 
 const HISTORY_EVERY_MS = 60_000
@@ -157,9 +157,10 @@ class Events {
 }
 
 function eventItem({ type, at, event = {} }) {
-  const { data = {}, clock, time: toldAt } = event
+  const { clock, time: toldAt } = event
+  const data = event.data ?? {}
   const isBad = /failed|low|dropped|rejected|lost/.test(type)
-  const detail = [data.length === undefined ? null : bytes(data.length), data.detail ?? data.reason ?? null].filter(Boolean).join(' · ')
+  const detail = [data.length === undefined ? null : bytes(data.length), said(data.detail ?? data.reason)].filter(Boolean).join(' · ')
   return {
     node: h('li', { 'data-tone': isBad ? 'bad' : null },
       time(clock === 'unsynced' ? at : (toldAt ?? at)), h('span', { class: 'word' }, eventWord(type)),

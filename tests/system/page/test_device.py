@@ -220,6 +220,15 @@ def test_what_a_device_says_of_itself_that_is_no_text_is_left_out(browser, site,
     site.told = {
         "info": {"host": host, "version": {"major": 1}},
         "files": {"pending": None, "failed": None},
+        "events": [
+            {"number": 2, "type": "edgeup.disk.low", "at": at(60), "event": {"data": None}},
+            {
+                "number": 1,
+                "type": "edgeup.disk.low",
+                "at": at(90),
+                "event": {"time": {}, "data": {"name": {}, "detail": {}, "length": {}}},
+            },
+        ],
     }
     open_device(browser, url, "drone-020")
 
