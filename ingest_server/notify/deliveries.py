@@ -43,6 +43,9 @@ class Outcome(Enum):
     FAILED = "failed"
     UNREACHED = "unreached"
     """Nobody is there to be told anything: all that is due has failed by that."""
+    SILENT = "silent"
+    """It took the event and did not answer in time. Of one event that may be the event's fault; two in a row are as
+    unreached: each would cost that time again."""
     AWAY = "away"
     """As unreached, of a target that says when it is back: it is not given up for that."""
     GONE = "gone"
@@ -111,6 +114,8 @@ class DeliveryWorker:
         """Whether something may wait for no other reason than that the target was away."""
         self._is_away = False
         """Whether the target was not there the last time, and that is said."""
+        self._unanswered: str | None = None
+        """Id of the event that the target did not answer, if that was the last."""
 
     def step(self, is_stopping: Callable[[], bool] = lambda: False) -> float:
         """Tell some events; returns the seconds until there may be something to do."""
@@ -161,7 +166,7 @@ class DeliveryWorker:
         done: list[Delivery] = []
         for delivery in due:
             told = self.target.tell(delivery.event)
-            if told.outcome in {Outcome.UNREACHED, Outcome.AWAY}:
+            if self._is_of_all(told, delivery.event):
                 self._done(done)
                 self._put_off(told)
                 return
@@ -178,6 +183,14 @@ class DeliveryWorker:
             if now_s - began_s >= TELL_FOR_S or is_stopping():
                 break
         self._done(done)
+
+    def _is_of_all(self, told: Told, event: Event) -> bool:
+        """Whether any other event would have come to the same."""
+        before, self._unanswered = self._unanswered, None
+        if told.outcome is Outcome.SILENT:
+            self._unanswered = event.id
+            return self._is_away or before not in {None, event.id}
+        return told.outcome in {Outcome.UNREACHED, Outcome.AWAY}
 
     def _done(self, told: Sequence[Delivery]) -> None:
         if told:
@@ -214,7 +227,7 @@ class DeliveryWorker:
         """Try all that is due later: that nobody is there is found out once, and not for each."""
         self._may_have_missed = True
         name, error = self.target.name, NOT_REACHED + told.error
-        gives_up = told.outcome is Outcome.UNREACHED
+        gives_up = told.outcome is not Outcome.AWAY
         waits = waits_s(self._draw())[: None if gives_up else TRIES_AWAY]
         waiting, dead = self._outbox.put_off(
             name, self._uptime.now_s(), waits, error, gives_up=gives_up

@@ -125,7 +125,7 @@ class Webhook:
         except UnreachedError as error:
             return Told(Outcome.UNREACHED, str(error))
         except TimeoutError:
-            return Told(Outcome.FAILED, f"no answer within {self._timeout_s:g} s")
+            return Told(Outcome.SILENT, f"no answer within {self._timeout_s:g} s")
         except (OSError, http.client.HTTPException, ValueError) as error:
             return Told(Outcome.FAILED, f"{type(error).__name__}: {error}"[:200])
         if 200 <= status < 300:

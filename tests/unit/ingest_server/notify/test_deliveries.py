@@ -174,6 +174,29 @@ def test_that_a_target_is_away_is_found_out_once_for_all_that_waits_and_said_onc
     ]
 
 
+def test_an_event_that_a_target_never_answers_holds_up_no_other(desk):
+    target = desk.worker.target
+    desk.site.create("bad.mp4")
+    target.outcomes = [Outcome.SILENT]
+    for number in range(3):
+        desk.site.create(f"{number}.mp4")
+    desk.settle()
+
+    for tries in range(2, 5):
+        desk.site.clock.seconds += 2000
+        target.outcomes = [Outcome.SILENT]
+        desk.settle()
+        [waiting] = desk.outbox.listing("pending")
+        assert (waiting.event.data["name"], waiting.tries) == ("bad.mp4", tries)
+
+    target.outcomes = [Outcome.SILENT]
+    desk.site.clock.seconds += 8000
+    desk.site.create("new.mp4")
+    desk.settle()
+
+    assert [one.data["name"] for one in target.told[-2:]] == ["bad.mp4", "new.mp4"]
+
+
 def test_what_was_due_as_often_as_it_is_tried_is_given_up_together_and_the_newer_is_not(desk):
     target = desk.worker.target
     for number in range(3):
