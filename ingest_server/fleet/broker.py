@@ -65,6 +65,10 @@ class FleetBroker:
         self._messages = messages
         self._waiting: deque[Saying] = deque()
         """What is wanted of devices, of all of them when a session begins; empty without one."""
+        self._asked: dict[str, Member] = {}
+        """Devices that are to be told of commands: at once, or once they take more."""
+        self._told: dict[str, set[str]] = {}
+        """Ids of the commands that this session has brought each of them."""
         self._held: deque[tuple[Session, Received]] = deque()
         """Waits for the database; in this order."""
         self._summary = b""
@@ -123,6 +127,7 @@ class FleetBroker:
         if session is not self._introduced:
             self._introduced = session
             self._introduce(session)
+        self._say_commands()
         while self._waiting and session.has_room and session.publish(self._waiting[0]):
             self._waiting.popleft()
         tiles, stuck = self._fleet.board.counts(self._fleet.clock.now_s())
@@ -139,16 +144,37 @@ class FleetBroker:
             session.publish(self._messages.discovery(self._settings.discovery_prefix))
         with self._fleet.lock:
             self._waiting.clear()
+            self._asked.clear()
+            self._told.clear()
             for member in self._fleet.members.values():
                 for command in member.waiting:
                     self._command(member, command)
                 if self._fleet.desired_for(member) is not None:
                     self._desired(member)
 
-    def _command(self, member: Member, command: CommandRecord) -> None:
+    def _command(self, member: Member, _command: CommandRecord) -> None:
         # Without a session nothing is kept: the next one begins with all of it.
         if self._introduced is not None and "mqtt" in member.via:  # another hears with its report
-            self._waiting.append(self._messages.command(command))
+            self._asked[member.device] = member
+
+    def _say_commands(self) -> None:
+        """Bring each device what it takes by now, once in a session."""
+        for device in list(self._asked):
+            with self._fleet.alone(device):
+                member = self._asked.pop(
+                    device
+                )  # before it is looked: what comes meanwhile puts it back
+                if self._fleet.members.get(device) is not member:
+                    continue  # forgotten
+                due = self._fleet.commands.due(member)
+                told = self._told.get(device, set())
+                self._waiting.extend(
+                    self._messages.command(one) for one in due if one.id not in told
+                )
+                told |= {one.id for one in due}
+                self._told[device] = told & {one.id for one in member.waiting}
+                if len(due) < len(member.waiting):
+                    self._asked[device] = member
 
     def _desired(self, member: Member) -> None:
         if self._introduced is not None:

@@ -1,7 +1,8 @@
 """Commands on their way to devices: kept until a device answers or their time is over.
 
 A command is in the database before whoever asked is told that it is on its way. It is repeated in each
-answer to its device until that acknowledges it; the device runs each id once, whatever brings it.
+answer to its device until that acknowledges it; the device runs each id once, whatever brings it. No more are
+on their way than the device takes in a minute: it would refuse the others, each for good.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import structlog
 from edge_host.clock import Clock, rfc3339
 from ingest_server.core.errors import Refused
 from ingest_server.fleet.command_forms import complaint
-from ingest_server.fleet.members import Member
+from ingest_server.fleet.members import MOST_A_MINUTE, Member
 from ingest_server.fleet.report import ToldAnswer
 from ingest_server.storage.interface import CommandRecord, FleetStore
 from ingest_server.storage.interface.fleet import FINAL, OPEN
@@ -29,8 +30,8 @@ MOST_WAITING = 50
 """Commands to one device without an answer."""
 MOST_GIVEN = 10 * MOST_WAITING
 """Ids that are known to have been taken up, of one device."""
-TOLD_AT_ONCE = 10
-"""In one answer: a device takes so many in a minute."""
+A_MINUTE_S = 61.0
+"""No device's own minute is longer."""
 LEAST_S, MOST_S, USUAL_S = 120, 3600, 900
 """Seconds until a command expires."""
 
@@ -81,6 +82,8 @@ class Commands:
     def renew(self, member: Member, unanswered: Sequence[CommandRecord]) -> list[CommandRecord]:
         """Have these, and no others, wait for an answer; return those that were not known."""
         told = {one.id for one in member.waiting if one.status == "sent"}
+        for _ in told - {one.id for one in unanswered}:  # another server has heard the answer
+            member.answered_s.append(self._clock.now_s())
         new = [one for one in unanswered if one.id not in member.given]
         for one in new:
             _give(member, one)
@@ -144,7 +147,7 @@ class Commands:
         """Return what the device is asked with this answer, oldest first."""
         self.expire(member)
         told, over = {}, set()
-        for one in member.waiting[:TOLD_AT_ONCE]:
+        for one in self.due(member):
             sent = replace(one, status="sent")
             if self._store.is_shared and one.status == "waiting" and not self._is_open(sent):
                 over.add(one.id)
@@ -154,6 +157,28 @@ class Commands:
             left = [one for one in member.waiting if one.id not in over]
             member.waiting = [told.get(one.id, one) for one in left]
         return [document(one) for one in told.values()]
+
+    def due(self, member: Member) -> list[CommandRecord]:
+        """Return what may be on its way to a device now, over whichever way, oldest first.
+
+        With what it has answered within the last minute they are as many as it takes in one: when it took a
+        command lies before its answer, however long that was under way.
+        """
+        return member.waiting[: MOST_A_MINUTE - self._answered(member)]
+
+    def _answered(self, member: Member) -> int:
+        now_s = self._clock.now_s()
+        with self._lock:
+            return sum(now_s - one < A_MINUTE_S for one in member.answered_s)
+
+    def _held_back(self, member: Member) -> dict[str, str]:
+        """Return what waits although its device may be there, and for what."""
+        due, answered = len(self.due(member)), self._answered(member)
+        return {
+            one.id: f"after {number + answered} others: the device takes {MOST_A_MINUTE} commands in a minute"
+            for number, one in enumerate(member.waiting)
+            if number >= due
+        }
 
     def _is_open(self, sent: CommandRecord) -> bool:
         """Note that a device is told; False: it has answered another server, or its time was over there."""
@@ -172,19 +197,23 @@ class Commands:
         if not member.waiting:
             return
         now = self._clock.now_utc()
+        held_back = self._held_back(member)
         with self._lock:
             late = [one for one in member.waiting if _is_past(one.expires_at, now)]
             member.waiting = [one for one in member.waiting if one not in late]
+            # Told and not answered: it may have been taken just now.
+            member.answered_s.extend(self._clock.now_s() for one in late if one.status == "sent")
         for one in late:
             was_seen = one.status == "sent"
+            unseen = "the device did not report while it was valid"
+            if one.id in held_back:
+                unseen = f"its time was over before its turn, {held_back[one.id]}"
             self._keep(
                 replace(
                     one,
                     status="expired",
                     code="no_answer" if was_seen else "not_seen",
-                    message="the device was told of it and did not answer"
-                    if was_seen
-                    else "the device did not report while it was valid",
+                    message="the device was told of it and did not answer" if was_seen else unseen,
                     answered_at=rfc3339(now),
                 ),
                 over_open=True,
@@ -221,19 +250,25 @@ class Commands:
         )
         if is_kept:
             with self._lock:
+                if known.status in OPEN:
+                    member.answered_s.append(self._clock.now_s())
                 member.waiting = [one for one in member.waiting if one.id != told.id]
         return is_kept
 
     def listing(self, member: Member) -> list[CommandRecord]:
         """Return the newest commands to a device, as they stand now."""
         self.expire(member)
-        live = {one.id: one for one in member.waiting}
+        live = {one.id: one for one in self._live(member)}
         return [live.get(one.id, one) for one in self._store.commands(member.device)]
 
     def one(self, member: Member, command_id: str) -> CommandRecord | None:
         self.expire(member)
-        live = next((one for one in member.waiting if one.id == command_id), None)
+        live = next((one for one in self._live(member) if one.id == command_id), None)
         return live or self._store.command(member.device, command_id)
+
+    def _live(self, member: Member) -> list[CommandRecord]:
+        held_back = self._held_back(member)
+        return [replace(one, message=held_back.get(one.id)) for one in member.waiting]
 
     def _keep(self, command: CommandRecord, *, over_open: bool = False) -> bool:
         """Keep what became of a command, unless it has come to its end already; False: the database failed."""

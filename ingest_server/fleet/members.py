@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,6 +26,8 @@ from ingest_server.storage.interface import CommandRecord, HoldsStanding, KnownD
 
 WANTED = ("info", "state", "files")
 """Documents that a device tells when it is asked to."""
+MOST_A_MINUTE = 10
+"""Commands that a device takes over one way; it refuses those above."""
 
 
 @dataclass(slots=True)
@@ -59,6 +62,8 @@ class Member:
     lacks: set[str] = field(default_factory=lambda: set(WANTED))
     """What this run of the server has not got of the device's run: asked for with the next answer."""
     waiting: list[CommandRecord] = field(default_factory=list)
+    answered_s: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_A_MINUTE))
+    """When it answered the last commands, each for the first time, by the clock that never goes back."""
     given: dict[str, None] = field(default_factory=dict)
     """Ids of commands that this run of the server knows of."""
     desired: Mapping[str, Any] | None = None

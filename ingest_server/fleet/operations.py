@@ -192,4 +192,5 @@ class Operations:
     def _told(self, member: Member, command: CommandRecord) -> dict[str, Any]:
         found = asdict(command)
         del found["device"]
-        return {**found, "seen_by": self._seen_by(member) if command.status == "waiting" else None}
+        is_next = command.status == "waiting" and command.message is None
+        return {**found, "seen_by": self._seen_by(member) if is_next else None}

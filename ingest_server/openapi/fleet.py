@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ingest_server.fleet import command_forms, commands, holdings, report
+from ingest_server.fleet import command_forms, commands, holdings, members, report
 from ingest_server.openapi.json_schema import Schema, schema_of
 from ingest_server.openapi.operations import (
     OF_BODY,
@@ -84,7 +84,7 @@ def _reported() -> Schema:
         ("v", "now", "commands", "desired", "want", "through", "run"),
         v={"const": 1},
         now=_MOMENT,
-        commands=_list(command, commands.TOLD_AT_ONCE),
+        commands=_list(command, members.MOST_A_MINUTE),
         desired=_or_null(_OBJECT),
         want=_list({"enum": ["info", "state", "files", "holds"]}),
         through=_WHOLE,

@@ -31,7 +31,7 @@ from edge_agent.operate.control_client import ControlError, ask
 from edge_agent.operate.control_socket import ControlServer
 from edge_agent.operate.fetch_handler import FetchHandler
 from edge_agent.operate.guarded_handlers import GuardedHandlers
-from ingest_server.fleet.commands import TOLD_AT_ONCE
+from ingest_server.fleet.members import MOST_A_MINUTE
 from tests.support.command_site import command_site
 from tests.support.fleet import Site as Fleet
 from tests.support.fleet import give, info
@@ -144,8 +144,8 @@ class Site:
         """Have a server's answers to reports bring *documents*; return the answers to each id."""
         acks: list[dict[str, Any]] = []
         with ReportServer() as server, self._reporting(server) as agent:
-            for at in range(0, len(documents), TOLD_AT_ONCE):
-                server.commands = documents[at : at + TOLD_AT_ONCE]
+            for at in range(0, len(documents), MOST_A_MINUTE):
+                server.commands = documents[at : at + MOST_A_MINUTE]
                 for _ in range(20):  # its telemetry budget holds here, too
                     agent.worker.hurry()
                     agent.run_for(30)

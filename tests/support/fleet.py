@@ -7,7 +7,7 @@ from typing import Any
 
 from falcon import testing
 
-from edge_host.clock import SystemClock
+from edge_host.clock import Clock, SystemClock
 from ingest_server.assembly.fleet import Fleet
 from ingest_server.auth.audit import Unaudited
 from ingest_server.base.lead import SOLE, Lead
@@ -97,13 +97,13 @@ class Site:
         return {row["device"]: row for row in self.get("").json["devices"]}
 
 
-def fleet_at(url: str, lead: Lead = SOLE, **settings: Any) -> Fleet:
+def fleet_at(url: str, lead: Lead = SOLE, clock: Clock | None = None, **settings: Any) -> Fleet:
     """Return a server's fleet that is to speak to the broker at *url*; not started."""
     return Fleet(
         None,
         MemoryState(),
         OverwritingBlobs(),
-        clock=SystemClock(),
+        clock=clock or SystemClock(),
         audit=Unaudited(),
         broker=BrokerSettings(url, **settings),
         lead=lead,

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from edge_host.clock import SystemClock
 from ingest_server.assembly.fleet import Fleet
 from ingest_server.cli import main
 from ingest_server.fleet.intake import Intake
@@ -74,6 +75,49 @@ def test_a_command_goes_over_both_ways_and_is_answered_over_one(broker, fleet):
     assert given["via"] == "mqtt"
     assert [over_mqtt] == over_http
     assert Intake(fleet.service).take("drone-1", Report.from_json(report(3)))["commands"] == []
+
+
+class Hurried(SystemClock):
+    """Goes ahead by what a test does not wait for."""
+
+    ahead_s = 0.0
+
+    def now_s(self) -> float:
+        return super().now_s() + self.ahead_s
+
+
+def test_a_device_is_brought_no_more_commands_in_a_minute_than_it_takes(broker):
+    seen: Seen = []
+    clock = Hurried()
+    fleet = fleet_at(broker.url, clock=clock)
+    fleet.start()
+    topic = "edgeup/v1/drone-1/cmd"
+    try:
+        with listening(broker, seen, topic=topic) as device:
+            wait_for(lambda: at_broker(fleet), "the server is at the broker")
+            speak(device, "info", info())
+            speak(device, "status", online())
+            wait_for(lambda: row(fleet).get("via") == ["mqtt"], "the device is heard")
+            given = [
+                fleet.operations.give("drone-1", "pause", {}, 600, "me")["id"] for _ in range(12)
+            ]
+            wait_for(lambda: len(told(seen, topic)) >= 10, "its minute is full")
+            for one in given[:10]:
+                speak(device, "cmd/ack", {"v": 1, "id": one, "status": "done", "code": "ok"})
+            wait_for(
+                lambda: fleet.operations.command("drone-1", given[9])["status"] == "done",
+                "the answers are heard",
+            )
+            waits = fleet.operations.command("drone-1", given[11])
+            before = [one["id"] for one in told(seen, topic)]
+            clock.ahead_s += 62
+            wait_for(lambda: len(told(seen, topic)) == 12, "the next minute")
+    finally:
+        fleet.stop()
+
+    assert waits["message"] == "after 11 others: the device takes 10 commands in a minute"
+    assert before == given[:10]
+    assert [one["id"] for one in told(seen, topic)] == given
 
 
 def test_a_command_that_no_broker_took_is_said_when_one_is_back(tmp_path):
