@@ -204,17 +204,16 @@ class Commands:
             # Told and not answered: it may have been taken just now.
             member.answered_s.extend(self._clock.now_s() for one in late if one.status == "sent")
         for one in late:
-            was_seen = one.status == "sent"
-            unseen = "the device did not report while it was valid"
-            if one.id in held_back:
-                unseen = f"its time was over before its turn, {held_back[one.id]}"
+            code, message = one.code, one.message  # what the device said why not yet
+            if code is None and one.status == "sent":
+                code, message = "no_answer", "the device was told of it and did not answer"
+            elif code is None:
+                code, message = "not_seen", "the device did not report while it was valid"
+                if one.id in held_back:
+                    message = f"its time was over before its turn, {held_back[one.id]}"
             self._keep(
                 replace(
-                    one,
-                    status="expired",
-                    code="no_answer" if was_seen else "not_seen",
-                    message="the device was told of it and did not answer" if was_seen else unseen,
-                    answered_at=rfc3339(now),
+                    one, status="expired", code=code, message=message, answered_at=rfc3339(now)
                 ),
                 over_open=True,
             )
@@ -237,7 +236,8 @@ class Commands:
         if told.status == "duplicate" and known.status not in OPEN:
             return True  # what it came to was told over the way that brought it first
         if told.code == "clock_unsynced" and "server" in member.via:
-            return True  # a broker brought it, which has no time: the next report is answered with ours
+            # A broker brought it, which has no time: the next report is answered with ours, if there is one.
+            return known.status not in OPEN or self._note(member, known, told)
         is_kept = self._keep(
             replace(
                 known,
@@ -255,6 +255,15 @@ class Commands:
                 member.waiting = [one for one in member.waiting if one.id != told.id]
         return is_kept
 
+    def _note(self, member: Member, known: CommandRecord, told: ToldAnswer) -> bool:
+        """Have a command wait on, with what the device says why it does; False: the database failed."""
+        noted = replace(known, code=told.code, message=told.message)
+        if not self._keep(noted, over_open=True):
+            return False
+        with self._lock:
+            member.waiting = [noted if one.id == known.id else one for one in member.waiting]
+        return True
+
     def listing(self, member: Member) -> list[CommandRecord]:
         """Return the newest commands to a device, as they stand now."""
         self.expire(member)
@@ -268,7 +277,7 @@ class Commands:
 
     def _live(self, member: Member) -> list[CommandRecord]:
         held_back = self._held_back(member)
-        return [replace(one, message=held_back.get(one.id)) for one in member.waiting]
+        return [replace(one, message=held_back.get(one.id, one.message)) for one in member.waiting]
 
     def _keep(self, command: CommandRecord, *, over_open: bool = False) -> bool:
         """Keep what became of a command, unless it has come to its end already; False: the database failed."""

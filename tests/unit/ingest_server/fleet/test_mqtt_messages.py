@@ -133,6 +133,30 @@ def test_a_command_that_a_broker_brings_to_a_device_without_a_clock_waits_for_it
     assert fleet.operations.command("drone-1", given)["status"] == "done"
 
 
+@pytest.mark.parametrize("reports_once_more", [True, False])
+def test_a_command_that_a_device_without_a_clock_never_takes_ends_with_what_the_device_said(
+    fleet, hear, reports_once_more
+):
+    hear("status", status("online"))
+    hear("info", info())
+    fleet.report()
+    given = fleet.operations.give("drone-1", "retry_failed", {}, 600, "me")["id"]
+    said = {"code": "clock_unsynced", "message": "the clock is not set"}
+
+    hear("cmd/ack", {"v": 1, "id": given, "status": "rejected", **said})
+
+    def seen() -> tuple[str, str, str]:
+        found = fleet.operations.command("drone-1", given)
+        return found["status"], found["code"], found["message"]
+
+    assert seen() == ("waiting", *said.values())
+    assert fleet.store.command("drone-1", given).code == "clock_unsynced"
+    if reports_once_more:
+        assert [one["id"] for one in fleet.report(seq=2)["commands"]] == [given]
+    fleet.pass_s(601)
+    assert seen() == ("expired", *said.values())
+
+
 def test_a_server_that_was_killed_knows_by_which_ways_a_device_speaks(fleet, hear, make_fleet):
     hear("status", status("online"))
     hear("info", info())
