@@ -32,6 +32,9 @@ MOST_GIVEN = 10 * MOST_WAITING
 """Ids that are known to have been taken up, of one device."""
 A_MINUTE_S = 61.0
 """No device's own minute is longer."""
+SILENT_DAYS = 14
+"""A device ends what takes long after a day of its own running: one that says nothing for so long knows of no
+such command any more, since its database was lost or begun anew."""
 LEAST_S, MOST_S, USUAL_S = 120, 3600, 900
 """Seconds until a command expires."""
 
@@ -267,13 +270,17 @@ class Commands:
     def listing(self, member: Member) -> list[CommandRecord]:
         """Return the newest commands to a device, as they stand now."""
         self.expire(member)
-        live = {one.id: one for one in self._live(member)}
-        return [live.get(one.id, one) for one in self._store.commands(member.device)]
+        live, now = {one.id: one for one in self._live(member)}, self._clock.now_utc()
+        kept = self._store.commands(member.device)
+        return [live.get(one.id) or as_it_stands(one, now) for one in kept]
 
     def one(self, member: Member, command_id: str) -> CommandRecord | None:
         self.expire(member)
         live = next((one for one in self._live(member) if one.id == command_id), None)
-        return live or self._store.command(member.device, command_id)
+        if live is not None:
+            return live
+        kept = self._store.command(member.device, command_id)
+        return kept and as_it_stands(kept, self._clock.now_utc())
 
     def _live(self, member: Member) -> list[CommandRecord]:
         held_back = self._held_back(member)
@@ -298,6 +305,23 @@ def _give(member: Member, command: CommandRecord) -> None:
     member.given[command.id] = None
     while len(member.given) > MOST_GIVEN:
         del member.given[next(iter(member.given))]
+
+
+def as_it_stands(command: CommandRecord, now: datetime) -> CommandRecord:
+    """Return a command as it is to be shown: what its device goes on with in silence has an end, too.
+
+    Not written down: should the device answer after all, that holds.
+    """
+    ends = rfc3339(now - timedelta(days=SILENT_DAYS))
+    if command.status != "accepted" or (command.answered_at or command.created_at) > ends:
+        return command
+    return replace(
+        command,
+        status="expired",
+        code="no_answer",
+        message=f"the device took it and has said no more of it for {SILENT_DAYS} days, as one that was set up "
+        "anew: ask again if it is still wanted",
+    )
 
 
 def document(command: CommandRecord) -> dict[str, Any]:

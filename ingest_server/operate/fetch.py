@@ -8,12 +8,22 @@ from typing import Any
 
 from edge_host.clock import SystemClock
 from ingest_server.core.errors import Refused
+from ingest_server.fleet.commands import as_it_stands
 from ingest_server.fleet.operations import Operations
 from ingest_server.fleet.service import FleetService
 from ingest_server.operate.commands import Commands, Parser, Parsers, wait_for_news
 from ingest_server.operate.text import past, shown
 from ingest_server.storage.interface import FleetStore
 from ingest_server.storage.interface.fleet import OPEN
+
+_GOES_ON = (
+    "the fetch goes on without this command. The page of {device} says under Control what comes of it; the "
+    "same fetch again waits for what is still to come"
+)
+_IS_OVER = (
+    "ingest-server devices says when {device} was seen last; the same fetch again asks it anew for what is "
+    "still to come"
+)
 
 
 class FetchCommand(Commands):
@@ -71,6 +81,9 @@ class FetchCommand(Commands):
                     "no server runs here at the moment: the device hears of it once one does"
                 )
             return 0 if options.no_wait else self._wait(store, options.device, made["id"])
+        except KeyboardInterrupt:
+            self._complain(_GOES_ON.format(device=options.device))
+            raise
         except Refused as refused:
             self._complain(refused.detail)
             return 1
@@ -84,12 +97,15 @@ class FetchCommand(Commands):
             if found is None:
                 self._complain("the command is gone: the server has begun its database anew")
                 return 1
+            found = as_it_stands(found, SystemClock().now_utc())
             news = (found.status, found.message)
             if news != told and found.status not in OPEN:
                 print(f"{found.status}: {shown(found.message or found.code or '')}")
                 told = news
             if found.status not in OPEN and found.status != "accepted":
                 # A duplicate is an older agent's: its code alone says what the command had come to.
+                if found.status == "expired":
+                    self._complain(_IS_OVER.format(device=device))
                 is_done = found.status == "done" or (found.status, found.code) == (
                     "duplicate",
                     "ok",

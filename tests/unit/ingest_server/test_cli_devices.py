@@ -5,10 +5,14 @@ import fcntl
 import json
 import os
 import re
+import signal
 import socket
 import struct
+import subprocess
+import sys
 import termios
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -151,8 +155,12 @@ def test_where_no_event_was_told_it_is_said_where_they_are(operator, site):
 
 
 @contextlib.contextmanager
-def answering(site, answer):
-    """A device beside a program that asks it something: the first command is answered with *answer*."""
+def answering(site, answer, then=lambda _store: None):
+    """A device beside a program that asks it something: the first command is answered with *answer*.
+
+    Args:
+        then: called with the server's store after that.
+    """
     site.report()
     written(site)
     done = threading.Event()
@@ -164,6 +172,7 @@ def answering(site, answer):
             seq += 1
             for one in site.report(seq=seq)["commands"]:
                 site.report(seq=seq, acks=[{"id": one["id"], **answer(one["args"])}])
+                then(site.server.fleet.service.store)
                 return
             done.wait(0.05)
 
@@ -206,6 +215,39 @@ def test_a_fetch_that_the_device_knew_already_ends_as_it_did(operator, site, ack
         found = operator.run("fetch", "drone-1", "DJI_*")
 
     assert (found[0], found[1].splitlines()[-1]) == (code, told)
+
+
+def test_a_fetch_that_its_device_knows_no_more_ends_and_says_what_to_do(operator, site):
+    long_ago = "2026-01-01T00:00:00Z"
+
+    def lose(store):
+        [taken] = store.commands("drone-1")
+        store.put_command(replace(taken, answered_at=long_ago))
+
+    with answering(site, lambda _args: {"status": "accepted"}, then=lose):
+        code, out, err = operator.run("fetch", "drone-1", "DJI_*")
+
+    assert code == EXIT_FAILED
+    last = out.splitlines()[-1]
+    assert last.startswith("expired: the device took it and has said no more of it for 14 days")
+    assert "the same fetch again asks it anew" in err
+
+
+def test_who_breaks_a_fetch_off_is_told_how_to_look_later(operator, site):
+    site.report()
+    written(site)
+    words = [sys.executable, "-m", "ingest_server", "fetch", "--config", operator.config]
+    command = [*map(str, words), "drone-1", "DJI_*"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=10)
+
+    assert "drone-1 hears of it" in first
+    assert process.returncode == 130
+    assert "The page of drone-1 says under Control what comes of it" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize(

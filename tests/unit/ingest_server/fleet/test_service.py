@@ -218,6 +218,26 @@ def test_a_late_acknowledgement_of_an_expired_command_does_not_make_it_done(flee
     assert fleet.operations.command("drone-1", given)["status"] == "expired"
 
 
+def test_what_a_device_took_and_knows_no_more_ends_in_a_sentence_unless_it_answers(fleet):
+    fleet.report()
+    given = fleet.operations.give("drone-1", "fetch", {"query": {"name": "*"}}, 120, "me")["id"]
+    fleet.report(acks=[{"id": given, "status": "accepted", "message": "one waits"}])
+    day_s = 86_400
+
+    fleet.clock.pass_s(14 * day_s - 1)
+    before = fleet.operations.command("drone-1", given)
+    fleet.clock.pass_s(1)
+    ended = fleet.operations.command("drone-1", given)
+    listed = fleet.operations.commands("drone-1")
+    fleet.report(acks=[{"id": given, "status": "done"}])
+
+    assert (before["status"], before["message"]) == ("accepted", "one waits")
+    assert listed == [ended]
+    assert (ended["status"], ended["code"]) == ("expired", "no_answer")
+    assert "said no more of it for 14 days" in ended["message"]
+    assert fleet.operations.command("drone-1", given)["status"] == "done"
+
+
 def test_a_duplicate_tells_what_became_of_it_only_where_nothing_else_did(fleet):
     fleet.report()
     one, two = (fleet.operations.give("drone-1", "pause", {}, 120, "me")["id"] for _ in range(2))
