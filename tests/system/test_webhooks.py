@@ -26,7 +26,6 @@ from ingest_server.notify.deliveries import Outcome, Told
 from ingest_server.notify.public_address import is_public
 from ingest_server.notify.webhooks import Webhook, WebhookSettings, signature
 from tests.support.certificates import Authority, Pair
-from tests.support.delivery_desk import Desk
 from tests.support.processes import wait_for
 from tests.support.secured import secured, upload
 
@@ -487,38 +486,3 @@ def test_the_operator_sees_what_waits_and_has_it_told_again(tmp_path, secret_fil
         assert run("replay", told.url)[0] == 1
 
     assert len({headers["webhook-id"] for headers, _ in told.seen}) == 1
-
-
-def test_a_target_that_hangs_costs_a_timeout_for_a_round_and_not_one_for_each_event(
-    tmp_path, secret_file
-):
-    """It takes connections, so nothing says at once that nobody is there."""
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as hangs:
-        hangs.setblocking(False)
-        url = f"http://127.0.0.1:{hangs.getsockname()[1]}/"
-        desk = Desk(tmp_path / "data", webhook(url, secret_file, timeout_s=0.1))
-        rounds = []
-        try:
-            for number in range(10):
-                desk.site.create(f"{number}.mp4")
-            for _ in range(3):
-                desk.settle()
-                rounds.append(_connections(hangs))
-                desk.site.clock.seconds += 400
-            waiting = desk.outbox.listing("pending")
-        finally:
-            desk.site.stop()
-
-    assert rounds == [2, 1, 1]
-    assert len(waiting) == 10
-    assert {one.error for one in waiting} == {"not reached: no answer within 0.1 s"}
-
-
-def _connections(listener: socket.socket) -> int:
-    count = 0
-    while True:
-        try:
-            listener.accept()[0].close()
-        except BlockingIOError:
-            return count
-        count += 1
