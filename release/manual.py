@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import os
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import import_module
@@ -98,5 +97,8 @@ def put(side: str, root: Path, epoch: str) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m release.manual", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
     for each in PROGRAMS:
-        put(each, Path(sys.argv[1]), os.environ.get("SOURCE_DATE_EPOCH", "0"))
+        put(each, folder, os.environ.get("SOURCE_DATE_EPOCH", "0"))

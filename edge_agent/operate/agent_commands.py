@@ -76,6 +76,7 @@ class AgentCommands:
             wake_watcher=watchers.wake,
             wake_sender=sender.wake,
             handlers=handlers,
+            do=self.desk.do_here,
             check=Checking(
                 services.clock,
                 load=self._loaded,

@@ -20,6 +20,7 @@ from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.core.command import is_id
 from edge_agent.media.folders import Folders
 from edge_agent.operate.announce import answer_of, examined
+from edge_agent.operate.command_desk import CommandDesk
 from edge_agent.operate.command_handlers import (
     Handlers,
     NobodySends,
@@ -58,15 +59,19 @@ def _without_agent(settings: AgentSettings) -> Iterator[Commands]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.closing(StateLock(settings.state_dir)))
         path = settings.state_dir / DATABASE
-        store = open_store(path, clock=SystemClock(), boot_id=boot_id())
+        clock, run = SystemClock(), boot_id()
+        store = open_store(path, clock=clock, boot_id=run)
         stack.callback(store.close)
+        handlers = _handlers(store)
+        desk = CommandDesk(store, handlers, settings.commands, clock=clock, boot_id=run)
         yield Commands(
             store,
             Activity(),
             dict,
             folders=Folders(settings.watch),
             wake_watcher=_nobody,
-            handlers=_handlers(store),
+            handlers=handlers,
+            do=desk.do_here,
         )
 
 

@@ -179,12 +179,30 @@ class CommandDesk:
     def _do_what_is_short(self) -> None:
         """Execute what is written down and keeps nobody waiting, oldest first."""
         with self._turn:
-            going_on = self._going_on  # read first: when it is over its row is final
-            for one in self._store.commands.unfinished():
-                if one.command.id == going_on or self._is_long(one.command):
-                    continue
-                if self._execute(one) is None:
-                    return  # executed once more later, it would undo what came after it
+            self._do_in_order(lambda _: True)
+
+    def _do_in_order(self, is_meant: Callable[[Command], bool]) -> bool:
+        """As `_do_what_is_short`, with the turn held; False: one cannot be answered, and none after it was begun."""
+        going_on = self._going_on  # read first: when it is over its row is final
+        for one in self._store.commands.unfinished():
+            if one.command.id == going_on or self._is_long(one.command):
+                continue
+            if is_meant(one.command) and self._execute(one) is None:
+                return False  # executed once more later, it would undo what came after it
+        return True
+
+    def do_here(self, command: Command) -> Outcome:
+        """Do what a person at the device says, after what came before it and was interrupted; never raises."""
+        if self._is_long(command):
+            return carry_out(self._handlers, command)
+        try:
+            with self._turn:
+                if self._do_in_order(lambda one: one.cmd in self._handlers):
+                    return carry_out(self._handlers, command)
+        except StoreError as error:
+            return Outcome(str(error), status="failed", code="store")
+        message = "what was to be done before it cannot be written down: the log (command.failed) says why"
+        return Outcome(message, status="failed", code="store")
 
     def _execute(self, one: Taken) -> Outcome | None:
         """Do *one* and answer it; None: its answer cannot be written down, and a later look does it again."""

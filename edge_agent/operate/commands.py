@@ -6,6 +6,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -55,6 +56,7 @@ class Commands:
         wake_sender: Callable[[], None] = lambda: None,
         announce: Callable[[Announcement], None] = lambda _: None,
         handlers: Handlers = MappingProxyType({}),
+        do: Callable[[Command], Outcome] | None = None,
         check: Check | None = None,
     ) -> None:
         self._store = store
@@ -65,6 +67,7 @@ class Commands:
         self._wake_sender = wake_sender
         self._announce = announce
         self._handlers = handlers
+        self._carry_out = do or partial(carry_out, handlers)
         self._check = check
 
     def answer(self, request: Mapping[str, Any], stopping: threading.Event) -> Iterator[object]:
@@ -104,9 +107,8 @@ class Commands:
     def _do(self, cmd: str, args: dict[str, Any]) -> Outcome:
         """Have done what a person at the device says: no time to check, and nothing to allow."""
         try:
-            outcome = carry_out(
-                self._handlers, Command(f"here-{secrets.token_hex(8)}", cmd, arguments(cmd, args))
-            )
+            command = Command(f"here-{secrets.token_hex(8)}", cmd, arguments(cmd, args))
+            outcome = self._carry_out(command)
         except UnfitError as error:
             raise RequestError(str(error)) from None
         if outcome.status == "failed":

@@ -2,11 +2,19 @@
 
 import json
 import threading
+from contextlib import closing
 
 import pytest
 
+from edge_agent.base.state_lock import DATABASE
+from edge_agent.core.command import Command
+from edge_agent.media.folders import Folders
+from edge_agent.operate import asked
 from edge_agent.operate.command_desk import CommandDesk
 from edge_agent.operate.command_handlers import Handler, Outcome
+from edge_agent.operate.commands import Commands
+from tests.support.agent_settings import GOOD, read
+from tests.support.agent_store import open_store
 from tests.support.command_site import command_site
 
 
@@ -20,16 +28,22 @@ def site(tmp_path):
         yield made
 
 
-def test_a_newer_command_does_not_overtake_one_that_a_power_cut_interrupted(site):
+def interrupt(site, document):
+    """The power goes while a command is executed."""
+
     def cut(_command):
         raise Cut
 
-    site.more = {"pause": Handler(cut)}
+    site.more = {document["cmd"]: Handler(cut)}
     site.open()
     with pytest.raises(Cut):
-        site.take(site.document("pause", id="older"))
+        site.take(document)
     site.more = {}
     site.restart()
+
+
+def test_a_newer_command_does_not_overtake_one_that_a_power_cut_interrupted(site):
+    interrupt(site, site.document("pause", id="older"))
 
     told = site.take(site.document("resume", id="newer"), "server")
     site.desk.step(site.clock.now_s())
@@ -184,3 +198,39 @@ def test_what_becomes_short_while_the_worker_is_at_it_is_the_workers_still(site)
         "long": "all of it",
         "meanwhile": "everything is told anew",
     }
+
+
+def test_what_a_person_at_the_device_says_is_not_undone_by_what_was_interrupted(site):
+    interrupt(site, site.document("pause"))
+    here = Commands(
+        site.store,
+        site.lane.activity,
+        dict,
+        folders=Folders([]),
+        wake_watcher=lambda: None,
+        handlers=site.handlers,
+        do=site.desk.do_here,
+    )
+
+    list(here.answer({"do": "resume"}, threading.Event()))
+    site.desk.step(site.clock.now_s())
+
+    assert site.store.orders.paused() is None
+    assert [one["status"] for one in site.tell()] == ["done"]
+
+
+@pytest.mark.parametrize("cmd", ["pause", "rotate_token"])
+def test_what_a_person_says_while_no_agent_runs_comes_after_what_was_interrupted(tmp_path, cmd):
+    """What only an agent can do waits for the next start."""
+    settings = read(tmp_path, f'state_dir = "{tmp_path}"\n{GOOD}').settings
+    with closing(open_store(tmp_path / DATABASE)) as store:
+        store.commands.add(Command("older", cmd, {}), "mqtt")
+
+    answer, is_running = asked.do(settings, "resume")
+
+    assert (answer["message"], is_running) == ("sending goes on", False)
+    with closing(open_store(tmp_path / DATABASE)) as store:
+        assert store.orders.paused() is None
+        assert [one.command.cmd for one in store.commands.unfinished()] == (
+            [] if cmd == "pause" else [cmd]
+        )
