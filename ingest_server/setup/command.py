@@ -181,7 +181,9 @@ class _Plan:
             )
             return
         cut_off_before = machine.was_cut_off
-        if self.have_certificate(machine) and services.is_running() and not machine.rehearses:
+        # Cut off: it may not have been told of the last one, and to be told again costs nothing.
+        is_news = self.have_certificate(machine) or cut_off_before
+        if is_news and services.is_active(UNIT) and not machine.rehearses:
             run("systemctl", "reload", UNIT)
             machine.say(f"      made  {UNIT} has taken it over; devices see nothing of it")
         if not (

@@ -318,6 +318,30 @@ def test_what_the_server_does_not_take_changes_nothing_of_what_works(machine):
     assert [one.read_bytes() for one in (token, settings, ca)] == before
 
 
+def test_a_certificate_that_the_service_could_not_take_over_is_offered_to_it_by_the_next_renewal(
+    machine,
+):
+    require("openssl")
+    machine.program("ingest_server", "setup", "--name", "localhost")
+    # systemd does not run there: what it would be asked is written down, and the first reload fails.
+    machine.run("mkdir", "-p", "/run/systemd/system")
+    asked = machine.files / "srv/asked"
+    systemctl = machine.files / "usr/bin/systemctl"
+    systemctl.unlink(missing_ok=True)
+    systemctl.write_text(
+        '#!/bin/sh\necho "$@" >> /srv/asked\ntest "$1" != reload || test -e /srv/takes\n'
+    )
+    systemctl.chmod(0o755)
+    (machine.files / "etc/edge-uploader/server.pem").unlink()
+
+    machine.program("ingest_server", "setup", "--renew", code=1)
+    machine.run("touch", "/srv/takes")
+    again = machine.program("ingest_server", "setup", "--renew")
+
+    assert asked.read_text().splitlines().count("reload ingest-server.service") == 2
+    assert "ingest-server.service has taken it over" in again
+
+
 def test_a_given_certificate_is_tried_before_it_is_named(machine):
     require("openssl")
     common = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-subj")
