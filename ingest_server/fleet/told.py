@@ -9,8 +9,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
+from ingest_server.core.target_name import target_name
 from ingest_server.fleet.service import FleetService
 from ingest_server.fleet.values import inner, text, whole
 from ingest_server.storage.interface import Delivery, GivenUp, HandedOn
@@ -127,7 +127,7 @@ class Told:
         """Return who is told no more of what it has not got, whether it still holds or is over."""
         worst = sorted(self._given_up(), key=lambda one: (-one.count, one.target))
         return [
-            {"to": name_of(one.target), "count": one.count, "error": one.error}
+            {"to": target_name(one.target), "count": one.count, "error": one.error}
             for one in worst[:MOST_UNDELIVERED]
         ]
 
@@ -161,15 +161,7 @@ def _to(one: Delivery, disabled: Mapping[str, str]) -> dict[str, Any]:
     else:
         state = FAILING if one.tries else WAITING
     error = one.error if state in _UNHEARD else None
-    return {"to": name_of(one.target), "state": state, "tries": one.tries, "error": error}
-
-
-def name_of(target: str) -> str:
-    """Return how a target is called where many read it: its path, or its query, may be a secret."""
-    split = urlsplit(target)
-    host = split.hostname or target.partition(":")[0]
-    where = host if split.port is None else f"{host}:{split.port}"
-    return f"the broker {where}" if split.scheme in {"mqtt", "mqtts"} else where
+    return {"to": target_name(one.target), "state": state, "tries": one.tries, "error": error}
 
 
 def _in_all(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.choosing import Groups, Wanted
 from ingest_server.core.errors import Refused
 from ingest_server.core.events import Event
+from ingest_server.core.target_name import target_name
 from ingest_server.core.uptime import Uptime
 from ingest_server.notify.retries import TRIES_AWAY, wait_s, waits_s
 from ingest_server.storage.interface import NOT_REACHED, Delivery, Outbox, Wants
@@ -104,6 +105,8 @@ class DeliveryWorker:
         self._rest = rest
         self._groups = groups
         self.target = target
+        self._name = target_name(target.name)
+        """For the log, which more people read than the configuration; `webhook list` has the whole of it."""
         self._outbox = outbox
         self._clock = clock
         self._uptime = uptime
@@ -200,7 +203,7 @@ class DeliveryWorker:
                 self._may_have_missed = False
         for delivery in told:
             self._observer.webhook_delivered("ok")
-            log.debug("event.delivered", event_id=delivery.event.id, target=self.target.name)
+            log.debug("event.delivered", event_id=delivery.event.id, target=self._name)
 
     def _settle(self, delivery: Delivery, told: Told) -> None:
         event = delivery.event
@@ -208,19 +211,19 @@ class DeliveryWorker:
             self._outbox.disable(self.target.name, rfc3339(self._clock.now_utc()))
             self._outbox.later(delivery, 0.0, told.error)
             self._observer.webhook_delivered("dead")
-            log.error("target.disabled", target=self.target.name, error=told.error)
+            log.error("target.disabled", target=self._name, error=told.error)
             return
         error, tries = told.error, delivery.tries + 1
         pause_s = wait_s(tries, jitter=self._draw(), retry_after_s=told.retry_after_s)
         if pause_s is None:
             self._outbox.give_up(delivery, error)
             self._observer.webhook_delivered("dead")
-            log.error("event.given_up", event_id=event.id, target=self.target.name,
+            log.error("event.given_up", event_id=event.id, target=self._name,
                       failures=tries, error=error)  # fmt: skip
             return
         self._outbox.later(delivery, self._uptime.now_s() + pause_s, error)
         self._observer.webhook_delivered("retry")
-        log.warning("event.undelivered", event_id=event.id, target=self.target.name,
+        log.warning("event.undelivered", event_id=event.id, target=self._name,
                     failures=tries, wait_s=round(pause_s, 1), error=error)  # fmt: skip
 
     def _put_off(self, told: Told) -> None:
@@ -237,16 +240,16 @@ class DeliveryWorker:
         for _ in range(dead):
             self._observer.webhook_delivered("dead")
         if dead:
-            log.error("events.given_up", target=name, count=dead, error=error)
+            log.error("events.given_up", target=self._name, count=dead, error=error)
         if not self._is_away:  # once, however often it is tried
             self._is_away = True
-            log.warning("target.not_reached", target=name, waiting=waiting,
+            log.warning("target.not_reached", target=self._name, waiting=waiting,
                         error=f"{told.error}: what it is to be told is kept, and told once it is there")  # fmt: skip
 
     def _is_there(self) -> None:
         if self._is_away:
             self._is_away = False
-            log.info("target.reached", target=self.target.name)
+            log.info("target.reached", target=self._name)
 
 
 class Deliveries:
@@ -283,7 +286,7 @@ class Deliveries:
         """
         dropped = self._outbox.keep_only({worker.target.name for worker in self._workers})
         for name, count in sorted(dropped.items()):
-            log.warning("target.removed", target=name, undelivered=count)
+            log.warning("target.removed", target=target_name(name), undelivered=count)
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Stop; what is being told just now is told again at the next start."""
@@ -302,10 +305,12 @@ class Deliveries:
                         told_in = term
                     pause_s = IDLE_S if term is None else worker.step(self._must_end)
             except Refused as refused:  # the database; it is busy or full
-                log.warning("events.delayed", target=worker.target.name, error=str(refused))
+                log.warning(
+                    "events.delayed", target=target_name(worker.target.name), error=str(refused)
+                )
                 pause_s = DISABLED_S
             except Exception:
-                log.exception("events.failed", target=worker.target.name)
+                log.exception("events.failed", target=target_name(worker.target.name))
                 pause_s = DISABLED_S
         worker.rest()
 

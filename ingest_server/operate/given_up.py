@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from ingest_server.fleet.told import name_of
+from ingest_server.core.target_name import target_name
 from ingest_server.operate.text import shown
 from ingest_server.storage.interface import GivenUp, StateStore
 
@@ -33,6 +33,6 @@ def _sentence(one: GivenUp) -> str:
     events = "1 event" if one.count == 1 else f"{one.count} events"
     why = f": {one.error}" if one.error else ""
     return shown(
-        f"{name_of(one.target)} did not receive {events}, which the server gave up{why}. Repair that target, then run: "
+        f"{target_name(one.target)} did not receive {events}, which the server gave up{why}. Repair that target, then run: "
         "ingest-server webhook replay dead"
     )

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from ingest_server.cli import main
 from ingest_server.fleet import worker
@@ -138,7 +139,10 @@ def test_a_notice_that_was_given_up_is_seen_where_people_look_until_it_is_told_a
     with consumer() as bad:
         bad.status = 500
         url = f"http://127.0.0.1:{bad.server_port}/hidden?t=hidden"
-        with secured(tmp_path / "site", more=webhook(url, secret)) as site:
+        with (
+            capture_logs() as lines,
+            secured(tmp_path / "site", more=webhook(url, secret)) as site,
+        ):
             name = f"127.0.0.1:{bad.server_port}"
             dead = [{"to": name, "count": 1, "error": "it answered 500"}]
             fail(site)
@@ -163,6 +167,8 @@ def test_a_notice_that_was_given_up_is_seen_where_people_look_until_it_is_told_a
             said("webhook", "replay", "dead")
             wait_for(lambda: seen(site)[0] == {**NOTHING, "devices": 0}, "it has come")
             assert "did not receive" not in said("devices")
+    assert name in {one.get("target") for one in lines if one["event"] == "event.given_up"}
+    assert not [one for one in lines if "hidden" in str(one)]
 
 
 @pytest.mark.slow
