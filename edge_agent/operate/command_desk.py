@@ -176,10 +176,10 @@ class CommandDesk:
         handler = self._handlers.get(command.cmd)
         return handler is not None and handler.is_long()
 
-    def _do_what_is_short(self) -> None:
-        """Execute what is written down and keeps nobody waiting, oldest first."""
+    def _do_what_is_short(self) -> bool:
+        """Execute what is written down and keeps nobody waiting, oldest first; False: as `_do_in_order`."""
         with self._turn:
-            self._do_in_order(lambda _: True)
+            return self._do_in_order(lambda _: True)
 
     def _do_in_order(self, is_meant: Callable[[Command], bool]) -> bool:
         """As `_do_what_is_short`, with the turn held; False: one cannot be answered, and none after it was begun."""
@@ -193,9 +193,9 @@ class CommandDesk:
 
     def do_here(self, command: Command) -> Outcome:
         """Do what a person at the device says, after what came before it and was interrupted; never raises."""
-        if self._is_long(command):
-            return carry_out(self._handlers, command)
         try:
+            if self._is_long(command):
+                return carry_out(self._handlers, command)
             with self._turn:
                 if self._do_in_order(lambda one: one.cmd in self._handlers):
                     return carry_out(self._handlers, command)
@@ -278,8 +278,7 @@ class CommandDesk:
 
     def _go_on(self) -> float:
         """Go on with what has no final answer: what takes long, and what a power cut interrupted."""
-        self._do_what_is_short()
-        wait_s = _CALM_S
+        wait_s = _CALM_S if self._do_what_is_short() else _STORE_WAIT_S
         for seen in self._store.commands.unfinished():
             one = self._claim(seen.command.id)
             if one is None:

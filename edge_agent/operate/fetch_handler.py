@@ -82,14 +82,15 @@ class FetchHandler:
     def _choose(self, command: Command) -> dict[str, Any]:
         query = FetchQuery.parse(command.args["query"])
         limit = command.args.get("limit") or USUAL_LIMIT
-        count = missing = 0
+        count = pending = missing = 0
 
         def fitting() -> Any:
-            nonlocal count, missing
+            nonlocal count, pending, missing
             between = self._store.holdings.between(_WANTED, _ns(query.since), _ns(query.until))
             for one in between:
                 if query.fits(one.folder, one.name):
                     count += 1
+                    pending += one.state in PENDING
                     missing += one.state not in ARRIVED
                     yield (_rank(one.state), one.mtime_ns, one.seq, one.id)
 
@@ -98,7 +99,8 @@ class FetchHandler:
             message = "this device has no recording that fits: its name and the time when it was written count"
             raise CommandFailedError("unknown_file", message)
         ids = [one[-1] for one in chosen]
-        return {"ids": ids, "count": count, "missing": missing, "is_first": False}
+        counts = {"count": count, "pending": pending, "missing": missing}
+        return {"ids": ids, **counts, "is_first": False}
 
     def _put_first(self, ids: Sequence[str], *, is_metered: bool) -> None:
         standing = self._store.holdings.standing(ids)
@@ -128,8 +130,9 @@ class FetchHandler:
         message = f"{len(there)} of {len(ids)} have arrived"
         if len(ids) < chosen["count"]:
             message += f" (the newest of {chosen['count']} that fit, what was not there first"
-            # While these wait the same again takes these.
-            is_more = not waiting and chosen.get("missing", 0) > len(ids)
+            # While these wait the same again takes these, and so it does of what failed where nothing else waits.
+            left = chosen.get("pending" if failed else "missing", 0)
+            is_more = not waiting and left > len(ids)
             message += "; the same again takes the next)" if is_more else ")"
         if waiting:
             return Outcome(

@@ -74,6 +74,7 @@ def test_the_log_names_the_command_whose_answer_cannot_be_written_and_a_later_on
     assert "full" in failed[0]["error"]
     assert told == []
     assert is_paused(site)
+    assert site.desk.step(site.clock.now_s()) == 10.0
 
     all_fits(site)
     site.desk.step(site.clock.now_s())

@@ -273,6 +273,22 @@ def test_the_same_fetch_again_takes_the_next_though_the_newest_have_failed(site)
     assert [store.get(one.id).state for one in recorded[3:]] == [State.FAILED, State.SEEN]
 
 
+def test_where_all_that_is_left_has_failed_nothing_is_said_of_a_next_one(site):
+    store = site.made.store
+    for hour in range(5):
+        store.advance(site.record(f"{hour}.mp4", hour), Event.REJECTED, problem="too-large")
+    site.fetch(query={"name": "*"}, limit=2)
+    site.end()
+    for one in store.in_states(*PENDING):
+        store.advance(one, Event.REJECTED, problem="too-large")
+
+    said = site.end()["message"]
+
+    assert said.startswith(
+        "0 of 2 have arrived (the newest of 5 that fit, what was not there first); 2 failed"
+    )
+
+
 @pytest.mark.parametrize(
     ("problem", "code"), [("too-large", "not_sent"), ("source-missing", "source_missing")]
 )
