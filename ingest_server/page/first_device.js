@@ -18,6 +18,7 @@ export function firstDevice() {
       step('On the device: start the agent', 'With the folder in which the camera puts its recordings. It sends what is finished, and goes on after every cut.', agentCommand()),
     ),
     isLoopback && h('p', { class: 'hint' }, 'This server listens on this machine alone. For a device elsewhere set ', h('code', {}, '[server] listen'), ' and ', h('code', {}, '[tls]'), ' first, and use that address.'),
+    location.protocol === 'https:' && h('p', { class: 'hint' }, 'If this server has a CA of its own, run ', h('code', {}, 'ingest-server setup'), ' here again instead: it prints the one line that a device needs.'),
     h('p', { class: 'hint' }, 'With systemd, for many devices from one image, or with a certificate: docs/install.md.'),
   )
 }

@@ -262,7 +262,11 @@ class _Plan:
 
     def _tell(self, machine: Machine, claims: Claims) -> None:
         ca = "" if self.ca_file is None else f" --ca-sha256 {fingerprint(self.ca_file)}"
-        machine.say(f"\n{firewall.hint(self.port)}")
+        machine.say(
+            f"\nA page shows all devices and recordings. `[page]` with `enabled = true` in {CONFIG} switches it on,\n"
+            f"after `systemctl restart {UNIT}`; `ingest-server user add NAME` lets you in.\n"
+        )
+        machine.say(firewall.hint(self.port))
         machine.say("On each device, as root, with its own folder:\n")
         machine.say(
             f"  echo {shlex.quote(claims.text())} | edge-agent setup --server {self.url}{ca} --claim -"
