@@ -45,10 +45,7 @@ class MemoryOutbox(Outbox):
             return replace(one, state="dead", error=why)
 
         removed = [name for name in self._state.tables.targets if name not in targets]
-        waited = {
-            name: self._in_steps([one for one in self._all() if _is_waiting_for(name, one)], dead)
-            for name in removed
-        }
+        waited = {name: self._in_steps(partial(_waiting_for, name), dead) for name in removed}
 
         def change(tables: Tables) -> None:
             for name in removed:
@@ -107,9 +104,14 @@ class MemoryOutbox(Outbox):
             tries = min(one.tries + 1, last)
             return replace(one, tries=tries, next_try_s=now_s + waits_s[tries - 1], error=error)
 
-        due = _due(self._state.tables, target, now_s)
-        spent = self._in_steps([one for one in due if gives_up and one.tries >= last], dead)
-        return self._in_steps(_due(self._state.tables, target, now_s), later), spent
+        def due(tables: Tables) -> list[Delivery]:
+            return _due(tables, target, now_s)
+
+        def spent(tables: Tables) -> list[Delivery]:
+            return [one for one in due(tables) if gives_up and one.tries >= last]
+
+        given_up = self._in_steps(spent, dead)
+        return self._in_steps(due, later), given_up
 
     def reached(self, target: str) -> None:
         def is_meant(one: Delivery) -> bool:
@@ -119,7 +121,9 @@ class MemoryOutbox(Outbox):
         def again(one: Delivery) -> Delivery:
             return replace(one, next_try_s=0.0, tries=max(0, one.tries - 1))
 
-        self._in_steps([one for one in self._all() if is_meant(one)], again)
+        self._in_steps(
+            lambda tables: [one for one in tables.deliveries.values() if is_meant(one)], again
+        )
 
     def give_up(self, delivery: Delivery, error: str) -> None:
         self._settle(delivery, "dead", 0.0, error)
@@ -228,16 +232,22 @@ class MemoryOutbox(Outbox):
     def _all(self) -> list[Delivery]:
         return list(self._state.tables.deliveries.values())
 
-    def _in_steps(self, found: Sequence[Delivery], change: Callable[[Delivery], Delivery]) -> int:
-        """Change these as the databases do: some at a time."""
+    def _in_steps(
+        self, which: Callable[[Tables], list[Delivery]], change: Callable[[Delivery], Delivery]
+    ) -> int:
+        """Change these as the databases do: some at a time, newest first, and what is still meant as it is changed."""
         count = 0
+        found = sorted(which(self._state.tables), key=lambda one: -one.event.seq)
         for start in range(0, len(found), STEP):
-            some = {(one.target, one.event.seq) for one in found[start : start + STEP]}
+            some = {one.event.seq for one in found[start : start + STEP]}
 
-            def is_meant(one: Delivery, some: AbstractSet[tuple[str, int]] = some) -> bool:
-                return (one.target, one.event.seq) in some and one.state == "pending"
+            def job(tables: Tables, some: AbstractSet[int] = some) -> int:
+                still = {
+                    (one.target, one.event.seq) for one in which(tables) if one.event.seq in some
+                }
+                return _update(tables, lambda one: (one.target, one.event.seq) in still, change)
 
-            count += self._change(partial(_update, is_meant=is_meant, change=change))
+            count += self._change(job)
         return count
 
     def _change(self, change: Callable[[Tables], T]) -> T:
@@ -255,6 +265,10 @@ def _due(tables: Tables, target: str, now_s: float) -> list[Delivery]:
         elif one.event.subject not in held:
             found.append(one)
     return found
+
+
+def _waiting_for(target: str, tables: Tables) -> list[Delivery]:
+    return [one for one in tables.deliveries.values() if _is_waiting_for(target, one)]
 
 
 def _is_waiting_for(target: str, delivery: Delivery) -> bool:

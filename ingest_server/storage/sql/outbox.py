@@ -37,14 +37,14 @@ class SqlOutbox(Outbox):
             f"SELECT 1 FROM deliveries o {by} WHERE o.target = w.target AND o.subject = w.subject "
             "AND o.seq < w.seq AND o.state = 'pending'"
         )
-        self._is_due = f"w.next_try_s <= ? AND NOT EXISTS ({earlier} AND o.next_try_s > ?)"
+        self._is_in_turn = f"NOT EXISTS ({earlier} AND o.next_try_s > ?)"
         # The newest first, as the index has them: what is behind another is found before that one is put off.
         self._some = (
             f"SELECT w.subject, w.seq FROM deliveries w {by} WHERE w.target = ? AND w.state = 'pending' "
-            f"AND {{which}} {{beyond}}ORDER BY w.subject DESC, w.seq DESC LIMIT {STEP}"
+            f"AND {{which}} AND {{where}} {{beyond}}ORDER BY w.subject DESC, w.seq DESC LIMIT {STEP}"
         )
         self._first = f"{pending} AND NOT EXISTS ({earlier}) ORDER BY w.next_try_s, w.seq LIMIT 1"
-        self._due = f"{pending} AND {self._is_due} ORDER BY w.seq"
+        self._due = f"{pending} AND w.next_try_s <= ? AND {self._is_in_turn} ORDER BY w.seq"
         self._given_up = (
             "SELECT name, (SELECT count(*) FROM deliveries w {by} WHERE {dead}), "
             "(SELECT error FROM deliveries w {by} WHERE {dead} ORDER BY seq DESC LIMIT 1) "
@@ -142,24 +142,26 @@ class SqlOutbox(Outbox):
         self, target: str, now_s: float, waits_s: Sequence[float], error: str, *, gives_up: bool
     ) -> tuple[int, int]:
         last = len(waits_s)
-        is_due = (now_s, now_s)
+        in_turn = (self._is_in_turn, now_s)
         # First: what comes behind them is due now, and put off with the rest.
         dead = 0
         if gives_up:
             dead = self._in_steps(
                 target,
-                (f"{self._is_due} AND w.tries >= ?", *is_due, last),
+                ("w.next_try_s <= ? AND w.tries >= ?", now_s, last),
                 ("state = 'dead', tries = tries + 1, next_try_s = 0, error = ?", error),
+                in_turn,
             )
         wait = "CASE tries " + "WHEN ? THEN ? " * last + "ELSE ? END"
         waits = [value for one in enumerate(waits_s) for value in one]
         waiting = self._in_steps(
             target,
-            (self._is_due, *is_due),
+            ("w.next_try_s <= ?", now_s),
             (
                 f"next_try_s = ? + {wait}, error = ?, tries = CASE WHEN tries < ? THEN tries + 1 ELSE ? END",
                 *(now_s, *waits, waits_s[-1], error, last, last),
             ),
+            in_turn,
         )
         return waiting, dead
 
@@ -170,25 +172,35 @@ class SqlOutbox(Outbox):
             ("next_try_s = 0, tries = CASE WHEN tries > 0 THEN tries - 1 ELSE 0 END",),
         )
 
-    def _in_steps(self, target: str, which: tuple[object, ...], change: tuple[object, ...]) -> int:
+    def _in_steps(
+        self,
+        target: str,
+        which: tuple[object, ...],
+        change: tuple[object, ...],
+        where: tuple[object, ...] = ("TRUE",),
+    ) -> int:
         """Change what waits for *target*, some at a time: after a long outage it may be a million.
 
         Args:
-            which: a condition, with its values.
+            which: a condition, with its values. It has to hold as a row is changed, too.
             change: assignments, with theirs.
+            where: a condition on what else waits, with its values. What is changed here may end it, so it is asked
+                before.
         """
-        (condition, *sought), (assignments, *changed) = which, change
+        (condition, *sought), (assignments, *changed), (elsewhere, *placed) = which, change, where
         count, beyond, place = 0, "", ()
         while True:
             found = self._state.rows(
-                self._some.format(which=condition, beyond=beyond), target, *sought, *place
+                self._some.format(which=condition, where=elsewhere, beyond=beyond),
+                *(target, *sought, *placed, *place),
             )
             if found:
                 marks = ", ".join("?" * len(found))
+                # Asked again: a person may have had some of it tried again since it was read.
                 count += self._write(
-                    f"UPDATE deliveries SET {assignments} "
-                    f"WHERE target = ? AND state = 'pending' AND seq IN ({marks})",
-                    *(*changed, target, *(seq for _, seq in found)),
+                    f"UPDATE deliveries AS w SET {assignments} "
+                    f"WHERE w.target = ? AND w.state = 'pending' AND w.seq IN ({marks}) AND {condition}",
+                    *(*changed, target, *(seq for _, seq in found), *sought),
                 )
             if len(found) < STEP:
                 return count

@@ -157,6 +157,29 @@ class TestEvents:
         assert removed == ({"ops": waiting + 2}, 3 + 1)
         assert state.outbox.queue().length == 0
 
+    def test_what_a_person_has_tried_again_is_not_given_up_by_what_was_read_before(
+        self, state, monkeypatch
+    ):
+        state.outbox.register("ops")
+        insert(state, record(1), record(2))
+        state.outbox.take_in("ops", of_types(events.TYPES))
+        for one in state.outbox.due("ops", 0.0, 2):
+            state.outbox.later(one, 0.0, "busy")
+        run = state.run
+
+        def replayed_first(job):
+            """As `webhook replay URL` does, between what is read and what is changed."""
+            monkeypatch.undo()
+            assert state.outbox.replay("ops") == 2
+            return run(job)
+
+        monkeypatch.setattr(state, "run", replayed_first)
+        why = f"{NOT_REACHED}nobody listens"
+        assert state.outbox.put_off("ops", 1.0, (5.0,), why, gives_up=True) == (2, 0)
+
+        kept = [(one.state, one.tries, one.next_try_s) for one in state.outbox.listing()]
+        assert kept == [("pending", 1, 6.0)] * 2
+
     def test_whom_an_event_is_for_is_complete_once_every_target_has_looked_at_it(self, state):
         for target in ("ops", "others"):
             state.outbox.register(target)
