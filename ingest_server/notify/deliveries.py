@@ -22,7 +22,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.core.events import Event
 from ingest_server.core.target_name import target_name
 from ingest_server.core.uptime import Uptime
-from ingest_server.notify.retries import TRIES_AWAY, wait_s, waits_s
+from ingest_server.notify.retries import TRIES_AWAY, rest_s, wait_s, waits_s
 from ingest_server.storage.interface import NOT_REACHED, Delivery, Outbox, Wants
 
 AT_ONCE = 500
@@ -45,8 +45,7 @@ class Outcome(Enum):
     UNREACHED = "unreached"
     """Nobody is there to be told anything: all that is due has failed by that."""
     SILENT = "silent"
-    """It took the event and did not answer in time. Of one event that may be the event's fault; two in a row are as
-    unreached: each would cost that time again."""
+    """It took the event and did not answer in time. That may be the fault of this event, so it says nothing of others."""
     AWAY = "away"
     """As unreached, of a target that says when it is back: it is not given up for that."""
     GONE = "gone"
@@ -117,8 +116,10 @@ class DeliveryWorker:
         """Whether something may wait for no other reason than that the target was away."""
         self._is_away = False
         """Whether the target was not there the last time, and that is said."""
-        self._unanswered: str | None = None
-        """Id of the event that the target did not answer, if that was the last."""
+        self._silences = 0
+        """Events in a row that the target did not answer."""
+        self._unanswered: set[str] = set()
+        """Their types."""
 
     def step(self, is_stopping: Callable[[], bool] = lambda: False) -> float:
         """Tell some events; returns the seconds until there may be something to do."""
@@ -134,15 +135,22 @@ class DeliveryWorker:
         if name in self._outbox.disabled():
             self._rest()
             return DISABLED_S
-        due = self._outbox.due(name, self._uptime.now_s(), AT_ONCE)
+        due = self._due()
         if due:
             self._tell(due, is_stopping)
-            return 0.0
+            return rest_s(self._silences)
         self._rest()
         delivery = self._outbox.next(name)
         if delivery is None:
             return 0.0 if taken else IDLE_S
         return min(max(0.0, delivery.next_try_s - self._uptime.now_s()), IDLE_S)
+
+    def _due(self) -> Sequence[Delivery]:
+        """Return what is to be told now; behind what was not answered, first what may be."""
+        name, now_s = self.target.name, self._uptime.now_s()
+        if self._silences:
+            return self._outbox.most_hopeful(name, now_s, AT_ONCE, self._unanswered)
+        return self._outbox.due(name, now_s, AT_ONCE)
 
     def _choose(self) -> Wants:
         """Return what the target wants, by the groups of now."""
@@ -169,7 +177,14 @@ class DeliveryWorker:
         done: list[Delivery] = []
         for delivery in due:
             told = self.target.tell(delivery.event)
-            if self._is_of_all(told, delivery.event):
+            if told.outcome is Outcome.SILENT:
+                self._silences += 1
+                self._unanswered.add(delivery.event.type)
+                self._done(done)
+                self._settle(delivery, told)
+                return
+            self._silences, self._unanswered = 0, set()
+            if told.outcome in {Outcome.UNREACHED, Outcome.AWAY}:
                 self._done(done)
                 self._put_off(told)
                 return
@@ -186,14 +201,6 @@ class DeliveryWorker:
             if now_s - began_s >= TELL_FOR_S or is_stopping():
                 break
         self._done(done)
-
-    def _is_of_all(self, told: Told, event: Event) -> bool:
-        """Whether any other event would have come to the same."""
-        before, self._unanswered = self._unanswered, None
-        if told.outcome is Outcome.SILENT:
-            self._unanswered = event.id
-            return self._is_away or before not in {None, event.id}
-        return told.outcome in {Outcome.UNREACHED, Outcome.AWAY}
 
     def _done(self, told: Sequence[Delivery]) -> None:
         if told:

@@ -12,6 +12,9 @@ later."""
 JITTER = 0.2
 """Part of a wait by which it varies: many events of one outage do not come back as one burst."""
 
+LONGEST_SILENCE_S = 60.0
+"""Longest rest of a target that answers nothing. Short, since only one event may be what it does not answer."""
+
 MAX_RETRY_AFTER_S = WAITS_S[-1]
 """Longest wait that a target can ask for."""
 
@@ -23,6 +26,16 @@ def waits_s(jitter: float) -> tuple[float, ...]:
         jitter: a draw from ``[0, 1)``.
     """
     return tuple(one * (1 + JITTER * (2 * jitter - 1)) for one in WAITS_S)
+
+
+def rest_s(unanswered: int) -> float:
+    """Return the seconds to leave a target alone that did not answer so many events in a row, each tried once.
+
+    None after the first: that may be the fault of the event. Then 5 s, 10 s, ... up to `LONGEST_SILENCE_S`.
+    """
+    if unanswered < 2:
+        return 0.0
+    return min(LONGEST_SILENCE_S, WAITS_S[0] * 2.0 ** min(unanswered - 2, 8))
 
 
 def wait_s(tries: int, *, jitter: float, retry_after_s: float | None = None) -> float | None:

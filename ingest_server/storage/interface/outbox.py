@@ -60,6 +60,16 @@ class Outbox(Protocol):
         """
         ...
 
+    def most_hopeful(
+        self, target: str, now_s: float, limit: int, unanswered: AbstractSet[str]
+    ) -> list[Delivery]:
+        """Return what is due by uptime *now_s*, for a target that does not answer all that it is told.
+
+        Only the oldest event of each upload, and first those that most likely are answered: never tried, and of none
+        of the *unanswered* types. Then in the order in which they happened.
+        """
+        ...
+
     def done(self, *deliveries: Delivery) -> None: ...
 
     def later(self, delivery: Delivery, next_try_s: float, error: str) -> None:

@@ -76,14 +76,20 @@ class MemoryOutbox(Outbox):
         return self._change(change)
 
     def next(self, target: str) -> Delivery | None:
-        oldest: dict[str, Delivery] = {}
-        for one in sorted(self._all(), key=lambda one: one.event.seq):
-            if one.target == target and one.state == "pending":
-                oldest.setdefault(one.event.subject, one)
-        return min(oldest.values(), key=lambda one: (one.next_try_s, one.event.seq), default=None)
+        oldest = self._oldest(target)
+        return min(oldest, key=lambda one: (one.next_try_s, one.event.seq), default=None)
 
     def due(self, target: str, now_s: float, limit: int) -> list[Delivery]:
         return _due(self._state.tables, target, now_s)[:limit]
+
+    def most_hopeful(
+        self, target: str, now_s: float, limit: int, unanswered: AbstractSet[str]
+    ) -> list[Delivery]:
+        def doubts(one: Delivery) -> int:
+            return (one.tries > 0) + (one.event.type in unanswered)
+
+        due = [one for one in self._oldest(target) if one.next_try_s <= now_s]
+        return sorted(due, key=lambda one: (doubts(one), one.event.seq))[:limit]
 
     def done(self, *deliveries: Delivery) -> None:
         for delivery in deliveries:
@@ -228,6 +234,14 @@ class MemoryOutbox(Outbox):
             return count or len(enabled)
 
         return self._change(change)
+
+    def _oldest(self, target: str) -> list[Delivery]:
+        """Return the first event of each subject that waits."""
+        oldest: dict[str, Delivery] = {}
+        for one in sorted(self._all(), key=lambda one: one.event.seq):
+            if _is_waiting_for(target, one):
+                oldest.setdefault(one.event.subject, one)
+        return list(oldest.values())
 
     def _all(self) -> list[Delivery]:
         return list(self._state.tables.deliveries.values())

@@ -45,6 +45,11 @@ class SqlOutbox(Outbox):
         )
         self._first = f"{pending} AND NOT EXISTS ({earlier}) ORDER BY w.next_try_s, w.seq LIMIT 1"
         self._due = f"{pending} AND w.next_try_s <= ? AND {self._is_in_turn} ORDER BY w.seq"
+        self._most_hopeful = (
+            f"{_SELECT} WHERE d.target = ? AND d.seq IN ({pending} AND w.next_try_s <= ? AND NOT EXISTS ({earlier})) "
+            "ORDER BY CASE WHEN d.tries > 0 THEN 1 ELSE 0 END + CASE WHEN e.type IN ({types}) THEN 1 ELSE 0 END, "
+            "d.seq LIMIT ?"
+        )
         self._given_up = (
             "SELECT name, (SELECT count(*) FROM deliveries w {by} WHERE {dead}), "
             "(SELECT error FROM deliveries w {by} WHERE {dead} ORDER BY seq DESC LIMIT 1) "
@@ -125,6 +130,16 @@ class SqlOutbox(Outbox):
             now_s,
             now_s,
             limit,
+        )
+        return [_delivery(row) for row in rows]
+
+    def most_hopeful(
+        self, target: str, now_s: float, limit: int, unanswered: AbstractSet[str]
+    ) -> list[Delivery]:
+        types = ", ".join("?" * len(unanswered)) or "NULL"
+        rows = self._state.rows(
+            self._most_hopeful.replace("{types}", types),
+            *(target, target, now_s, *sorted(unanswered), limit),
         )
         return [_delivery(row) for row in rows]
 

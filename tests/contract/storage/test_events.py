@@ -226,6 +226,34 @@ class TestEvents:
         state.outbox.done(*state.outbox.due("ops", 50.0, 3))
         assert due(50.0) == everything[3:]
 
+    def test_what_is_most_likely_answered_comes_first_and_nothing_before_what_it_follows(
+        self, state
+    ):
+        state.outbox.register("ops")
+        insert(state, *(record(number) for number in range(1, 6)))
+        for number in (1, 2, 3):
+            state.run(lambda rows, of=number: rows.save(record(of, state=State.ABORTED)))
+        state.outbox.take_in("ops", of_types(events.TYPES))
+        of = {(one.event.subject, one.event.type): one for one in state.outbox.due("ops", 0.0, 99)}
+        created = [of[record(number).id, events.CREATED] for number in range(1, 6)]
+        state.outbox.done(created[0])  # so its second event is the first that waits
+        state.outbox.later(created[1], 0.0, "no answer")
+        state.outbox.later(created[2], 50.0, "no answer")
+
+        def found(unanswered, now_s=0.0, limit=99):
+            some = state.outbox.most_hopeful("ops", now_s, limit, unanswered)
+            return [(one.event.subject, one.event.type) for one in some]
+
+        aborted = (record(1).id, events.ABORTED)
+        second, third, fourth, fifth = (
+            (record(number).id, events.CREATED) for number in range(2, 6)
+        )
+        assert found({events.COMPLETED}) == found(set()) == [fourth, fifth, aborted, second]
+        assert found({events.CREATED}) == [aborted, fourth, fifth, second]
+        assert found({events.CREATED, events.ABORTED}, limit=3) == [fourth, fifth, aborted]
+        assert found({events.CREATED}, 50.0) == [aborted, fourth, fifth, second, third]
+        assert state.outbox.most_hopeful("nobody", 0.0, 9, {events.CREATED}) == []
+
     def test_what_was_given_up_is_told_again_when_somebody_says_so(self, state):
         state.outbox.register("ops")
         insert(state, record(1), record(2))
