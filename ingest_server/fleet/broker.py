@@ -86,6 +86,8 @@ class FleetBroker:
     def start(self) -> None:
         """Begin; returns at once, whether a broker is there or not."""
         self._fleet.on_command = self._command
+        self._fleet.commands.on_again = self._again
+        self._fleet.commands.is_queued_elsewhere = True
         self._fleet.on_desired = self._desired
         # Of servers that share a store the one that leads is there: that it is not, the others cannot know.
         self._fleet.reaches_at_once = lambda: self.is_connected or not self._lead.holds()
@@ -157,8 +159,13 @@ class FleetBroker:
         if self._introduced is not None and "mqtt" in member.via:  # another hears with its report
             self._asked[member.device] = member
 
+    def _again(self, member: Member, command: CommandRecord) -> None:
+        """Bring a command once more, which its device did not take; its caller is alone with that."""
+        self._told.get(member.device, set()).discard(command.id)
+        self._command(member, command)
+
     def _say_commands(self) -> None:
-        """Bring each device what it takes by now, once in a session."""
+        """Bring each device what it takes by now, once in a session but for what it refused."""
         for device in list(self._asked):
             with self._fleet.alone(device):
                 member = self._asked.pop(

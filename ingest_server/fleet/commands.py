@@ -2,7 +2,8 @@
 
 A command is in the database before whoever asked is told that it is on its way. It is repeated in each
 answer to its device until that acknowledges it; the device runs each id once, whatever brings it. No more are
-on their way than the device takes in a minute: it would refuse the others, each for good.
+on their way than the device takes in a minute: it refuses the others. What it refused for that, since another
+server or the run before brought it more, is brought again, unless a later command may have overtaken it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,8 +36,15 @@ A_MINUTE_S = 61.0
 SILENT_DAYS = 14
 """A device ends what takes long after a day of its own running: one that says nothing for so long knows of no
 such command any more, since its database was lost or begun anew."""
+REFUSED_FOR_NOW = ("waiting", "rate")
+"""Status and code of what a device had no room for, and is brought again."""
 LEAST_S, MOST_S, USUAL_S = 120, 3600, 900
 """Seconds until a command expires."""
+OVERTAKEN = (
+    "the device had too many commands in that minute, and may have taken a later one since, so this is not "
+    "brought again: send it again if it is still wanted"
+)
+"""Of what a device refused: brought again it could undo what was asked later, as a `pause` does a `resume`."""
 
 log = structlog.get_logger()
 
@@ -53,6 +61,10 @@ class Commands:
         self._clock = clock
         self._lock = lock
         self._is_keeping = True
+        self.on_again: Callable[[Member, CommandRecord], None] = lambda _member, _command: None
+        """Told of what a device refused and is to be brought again, for ways that bring each once."""
+        self.is_queued_elsewhere = False
+        """Whether a broker may hold what was given to it: of nothing is it certain then that no device takes it."""
 
     def adopt(
         self, members: Mapping[str, Member], unanswered: Sequence[CommandRecord], *, is_all: bool
@@ -84,7 +96,12 @@ class Commands:
 
     def renew(self, member: Member, unanswered: Sequence[CommandRecord]) -> list[CommandRecord]:
         """Have these, and no others, wait for an answer; return those that were not known."""
-        told = {one.id for one in member.waiting if one.status == "sent"}
+        refused = {one.id for one in unanswered if (one.status, one.code) == REFUSED_FOR_NOW}
+        told = {one.id for one in member.waiting if one.status == "sent"} - refused
+        if refused - {
+            one.id for one in member.waiting if (one.status, one.code) == REFUSED_FOR_NOW
+        }:
+            self._fill(member)  # another server has heard the refusal
         for _ in told - {one.id for one in unanswered}:  # another server has heard the answer
             member.answered_s.append(self._clock.now_s())
         new = [one for one in unanswered if one.id not in member.given]
@@ -152,7 +169,9 @@ class Commands:
         told, over = {}, set()
         for one in self.due(member):
             sent = replace(one, status="sent")
-            if self._store.is_shared and one.status == "waiting" and not self._is_open(sent):
+            if (one.status, one.code) == REFUSED_FOR_NOW:
+                sent = replace(sent, code=None, message=None)
+            if one.status == "waiting" and not self._is_open(sent):
                 over.add(one.id)
             else:
                 told[one.id] = sent
@@ -168,6 +187,11 @@ class Commands:
         command lies before its answer, however long that was under way.
         """
         return member.waiting[: MOST_A_MINUTE - self._answered(member)]
+
+    def _fill(self, member: Member) -> None:
+        """Have nothing be brought for a minute: the device takes no more now."""
+        with self._lock:
+            member.answered_s.extend([self._clock.now_s()] * MOST_A_MINUTE)
 
     def _answered(self, member: Member) -> int:
         now_s = self._clock.now_s()
@@ -221,6 +245,17 @@ class Commands:
                 over_open=True,
             )
 
+    def acknowledge_all(self, member: Member, told: Sequence[ToldAnswer]) -> None:
+        """Take what a report says of commands: first what was taken; of what was refused the newest first.
+
+        So what was refused with all that came after it is brought again with all of that.
+        """
+        places = {one.id: place for place, one in enumerate(member.waiting)}
+        for one in sorted(
+            told, key=lambda one: -places.get(one.id, 0) if _is_too_many(one) else -MOST_GIVEN
+        ):
+            self.acknowledge(member, one)
+
     def acknowledge(self, member: Member, told: ToldAnswer) -> bool:
         """Take what the device says of one command; of one that is not known nothing is kept.
 
@@ -241,12 +276,27 @@ class Commands:
         if told.code == "clock_unsynced" and "server" in member.via:
             # A broker brought it, which has no time: the next report is answered with ours, if there is one.
             return known.status not in OPEN or self._note(member, known, told)
+        message = told.message
+        if _is_too_many(told):
+            if known.status not in OPEN:
+                return True  # another way has brought it since
+            self._fill(member)
+            try:
+                is_overtaken = self._may_be_overtaken(member, known)
+            except Refused as refused:
+                log.warning("fleet.not_read", device_id=member.device, error=str(refused))
+                return False
+            if not is_overtaken:
+                is_noted = self._note(member, replace(known, status="waiting"), told)
+                self.on_again(member, known)
+                return is_noted
+            message = OVERTAKEN
         is_kept = self._keep(
             replace(
                 known,
                 status=told.first_status or told.status,
                 code=told.code,
-                message=told.message,
+                message=message,
                 result=told.result,
                 answered_at=rfc3339(self._clock.now_utc()),
             )
@@ -257,6 +307,20 @@ class Commands:
                     member.answered_s.append(self._clock.now_s())
                 member.waiting = [one for one in member.waiting if one.id != told.id]
         return is_kept
+
+    def _may_be_overtaken(self, member: Member, known: CommandRecord) -> bool:
+        """Whether the device may have taken a later command, or may take one before this one comes again.
+
+        Raises:
+            Refused: the database failed.
+        """
+        live = {one.id: one.status for one in member.waiting}
+        for one in self._store.commands(member.device):  # newest first
+            if one.id == known.id:
+                return False
+            if self.is_queued_elsewhere or live.get(one.id, one.status) != "waiting":
+                return True
+        return True  # so many came after it that it is not among the newest any more
 
     def _note(self, member: Member, known: CommandRecord, told: ToldAnswer) -> bool:
         """Have a command wait on, with what the device says why it does; False: the database failed."""
@@ -298,6 +362,11 @@ class Commands:
             return False
         self._is_keeping = True
         return True
+
+
+def _is_too_many(told: ToldAnswer) -> bool:
+    """Whether a device refused a command that it takes later."""
+    return told.status == "rejected" and told.code == "rate"
 
 
 def _give(member: Member, command: CommandRecord) -> None:

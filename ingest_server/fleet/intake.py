@@ -46,8 +46,7 @@ class Intake:
                 if is_new:
                     self._take(member, report, via, is_new_run=is_new_run)
             self._take_events(member, report)
-            for told in report.acks:
-                self.fleet.commands.acknowledge(member, told)
+            self.fleet.commands.acknowledge_all(member, report.acks)
             if self.fleet.sharing is None and report.next_s > SELDOM_S:
                 with contextlib.suppress(Refused):  # the worker asks again, and says what is wrong
                     self.fleet.adopt(device)

@@ -120,6 +120,48 @@ def test_a_device_is_brought_no_more_commands_in_a_minute_than_it_takes(broker):
     assert [one["id"] for one in told(seen, topic)] == given
 
 
+def test_of_what_a_device_had_no_room_for_the_newest_is_brought_again_and_no_older_one_after_it(
+    broker,
+):
+    seen: Seen = []
+    clock = Hurried()
+    fleet = fleet_at(broker.url, clock=clock)
+    fleet.start()
+    topic = "edgeup/v1/drone-1/cmd"
+
+    def status(one):
+        return fleet.operations.command("drone-1", one)["status"]
+
+    try:
+        with listening(broker, seen, topic=topic) as device:
+            wait_for(lambda: at_broker(fleet), "the server is at the broker")
+            speak(device, "info", info())
+            speak(device, "status", online())
+            wait_for(lambda: row(fleet).get("via") == ["mqtt"], "the device is heard")
+            pause, resume = (
+                fleet.operations.give("drone-1", cmd, {}, 600, "me")["id"]
+                for cmd in ("pause", "resume")
+            )
+            wait_for(lambda: len(told(seen, topic)) == 2, "both are brought")
+            for one in (pause, resume):
+                refusal = {"v": 1, "id": one, "status": "rejected", "code": "rate"}
+                speak(device, "cmd/ack", refusal)
+            wait_for(lambda: status(pause) == "rejected", "the refusals are heard")
+            wait_for(lambda: fleet.operations.command("drone-1", resume)["code"], "both of them")
+            waits = fleet.operations.command("drone-1", resume)
+            clock.ahead_s += 62
+            wait_for(lambda: len(told(seen, topic)) == 3, "the next minute")
+            speak(device, "cmd/ack", {"v": 1, "id": resume, "status": "done", "code": "ok"})
+            wait_for(lambda: status(resume) == "done", "its answer")
+    finally:
+        fleet.stop()
+
+    assert (waits["status"], waits["code"]) == ("waiting", "rate")
+    assert [one["id"] for one in told(seen, topic)] == [pause, resume, resume]
+    ended = fleet.operations.command("drone-1", pause)
+    assert ended["message"].endswith("send it again if it is still wanted")
+
+
 def test_a_command_that_no_broker_took_is_said_when_one_is_back(tmp_path):
     broker = Mosquitto(tmp_path / "broker")
     made = fleet_at(broker.url)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from edge_agent.core.command import Allowance
 from ingest_server.core.errors import Refused
 from ingest_server.fleet.intake import Intake
 from ingest_server.fleet.report import Report
@@ -266,3 +267,40 @@ def test_what_one_server_told_is_put_right_by_the_other_that_knew_more(two):
     _, *again = view(two.one, cursor)
 
     assert (late, again) == ([False, ["drone-1"]], [False, ["drone-1"]])
+
+
+def test_what_a_device_refuses_since_each_server_brought_it_ten_is_brought_again_in_order(two):
+    allowance, taken, refused = Allowance(10, 60.0), [], []
+    acks: list[dict[str, str]] = []
+
+    def report(to):
+        nonlocal acks
+        answer, acks, refusals = two.tell(to, acks=acks)["commands"], [], []
+        for one in answer:
+            if one["id"] in taken:
+                continue
+            if allowance.take(two.one.clock.now_s()):
+                taken.append(one["id"])
+                acks.append({"id": one["id"], "status": "done"})
+            else:
+                refused.append(one["id"])
+                refusals.append({"id": one["id"], "status": "rejected", "code": "rate"})
+        acks += refusals
+
+    two.tell(two.one)
+    two.pass_s(2)
+    give = two.one.operations.give
+    given = [give("drone-1", "pause", {}, 900, "me")["id"] for _ in range(10)]
+    report(two.one)
+    report(two.one)
+    given += [give("drone-1", "resume", {}, 900, "me")["id"] for _ in range(5)]
+    report(two.other)  # knows of no answer: the first has heard all
+    report(two.one)
+    report(two.other)
+    two.pass_s(62)
+    report(two.other)
+    report(two.one)
+
+    assert refused == given[10:]
+    assert taken == given
+    assert {one["status"] for one in two.other.operations.commands("drone-1")} == {"done"}
