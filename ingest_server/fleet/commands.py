@@ -115,7 +115,7 @@ class Commands:
     def give(
         self, member: Member, cmd: str, args: Mapping[str, Any], expires_in_s: int, by: str
     ) -> CommandRecord:
-        """Return a new command, durable.
+        """Return a new command, durable, with for what it waits where that is not the device alone.
 
         Raises:
             Refused: nobody would understand it, or the device does not take it.
@@ -161,7 +161,7 @@ class Commands:
         self._store.put_command(made, is_durable=True)
         with self._lock:
             _give(member, made)
-        return made
+            return replace(made, message=self._held_back(member).get(made.id))
 
     def told_to(self, member: Member) -> list[dict[str, Any]]:
         """Return what the device is asked with this answer, oldest first."""

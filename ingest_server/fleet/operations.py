@@ -94,9 +94,10 @@ class Operations:
                 self.fleet.on_command(member, made)
                 return {
                     "id": made.id,
-                    "seen_by": self._seen_by(member),
+                    "seen_by": self._told(member, made)["seen_by"],
                     "via": self._via(member),
                     "expires_at": made.expires_at,
+                    "message": made.message,
                 }
 
     def commands(self, device: str) -> list[dict[str, Any]]:

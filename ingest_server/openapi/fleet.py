@@ -165,11 +165,12 @@ _GIVEN = {
     "202": _answer(
         "It is kept, and told the device with its next report.",
         _object(
-            ("id", "seen_by", "via", "expires_at"),
+            ("id", "seen_by", "via", "expires_at", "message"),
             id=_ID,
             seen_by=_or_null(_MOMENT),
             via={"enum": ["server", "mqtt"]},
             expires_at=_MOMENT,
+            message=_or_null(_TEXT),
         ),
     )
 }

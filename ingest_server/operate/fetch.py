@@ -74,7 +74,8 @@ class FetchCommand(Commands):
             operations = Operations(_service(store))
             args: dict[str, Any] = {"query": query, "metered": options.metered}
             made = operations.give(options.device, "fetch", args, None, "cli")
-            heard = f"by {made['seen_by']}" if made["seen_by"] else "once it is back"
+            usual = f"by {made['seen_by']}" if made["seen_by"] else "once it is back"
+            heard = made["message"] or usual
             print(f"{options.device} hears of it {heard} (command {made['id']}).", file=sys.stderr)
             if self._data.is_unserved(options):
                 self._complain(

@@ -114,6 +114,7 @@ function noneSentence(row) {
 function seenSentence(answer) {
   const by = instant(answer?.seen_by)
   const until = instant(answer?.expires_at)
+  if (answer?.message) return `the device sees it ${answer.message}.`
   if (by === null && answer?.via === 'mqtt') return `the server has no way to the broker now; the device sees this if that is back by ${localTime(until, serverNow())}.`
   if (by === null) return until === null ? 'sent.' : `the device is away; it sees this if it is back by ${localTime(until, serverNow())}.`
   return `the device will see it by ${localTime(by, serverNow())}${answer.via === 'mqtt' ? ', over MQTT' : ''}.`

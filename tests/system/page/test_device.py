@@ -56,6 +56,18 @@ def test_a_command_to_a_device_that_is_away_says_how_long_it_is_kept(browser, si
     browser.wait_text("the device is away; it sees this if it is back by", "#announcements")
 
 
+def test_a_command_that_has_to_wait_for_its_turn_says_for_how_many(browser, site, url):
+    site.given = {
+        "seen_by": None,
+        "message": "after 10 others: the device takes 10 commands in a minute",
+    }
+    open_device(browser, url, "drone-020")
+
+    browser.click(".steer button:not([hidden])")
+
+    browser.wait_text("the device sees it after 10 others: the device takes", "#announcements")
+
+
 def test_a_quiet_device_says_when_it_reports_again(browser, site, url):
     site.put(row("cam-1", last_seen=at(3000), next_by=at(-600)))
     open_device(browser, url, "cam-1")

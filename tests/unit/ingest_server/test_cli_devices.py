@@ -199,6 +199,19 @@ def test_a_fetch_is_told_the_device_and_waited_for(operator, site):
     assert out.splitlines()[-1] == f"done: {json.dumps({'query': query, 'metered': True})}"
 
 
+def test_a_fetch_after_ten_commands_says_for_how_many_it_waits_and_no_time(operator, site):
+    site.report()
+    written(site)
+    for _ in range(10):
+        site.post("/devices/drone-1/commands", {"cmd": "pause", "args": {}})
+
+    code, _, err = operator.run("fetch", "drone-1", "DJI_*", "--no-wait")
+
+    assert code == EXIT_DONE
+    said = "drone-1 hears of it after 10 others: the device takes 10 commands in a minute (command "
+    assert said in err
+
+
 @pytest.mark.parametrize(
     ("ack", "code", "told"),
     [

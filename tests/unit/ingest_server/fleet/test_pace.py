@@ -93,6 +93,16 @@ def test_what_waits_for_its_turn_says_for_how_many(fleet, device):
     assert before["seen_by"] is after["seen_by"] is None
 
 
+def test_who_gives_what_has_to_wait_for_its_turn_is_told_for_how_many_and_no_time(fleet, device):
+    *_, tenth, eleventh = [
+        fleet.operations.give("drone-1", "pause", {}, 900, "me") for _ in range(11)
+    ]
+
+    sentence = "after 10 others: the device takes 10 commands in a minute"
+    assert (tenth["seen_by"], tenth["message"]) == (fleet.row()["next_by"], None)
+    assert (eleventh["seen_by"], eleventh["message"]) == (None, sentence)
+
+
 def test_what_has_no_turn_in_its_time_says_so(fleet, device):
     *_, last = give(fleet, 31, expires_in_s=120)
 
