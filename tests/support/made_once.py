@@ -6,13 +6,13 @@ spent on what does not differ between them.
 
 from __future__ import annotations
 
-import atexit
 import functools
 import inspect
 import sqlite3
 import ssl
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +32,13 @@ migrate_in_steps = sqlite_file.migrate
 """As the programs do it."""
 
 
-_one_at_a_time = threading.Lock()
-
-
 @functools.cache
-def _newest(migrations: tuple[str, ...], vacuum: int) -> sqlite3.Connection:
-    made = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    made.execute(f"PRAGMA auto_vacuum = {vacuum}")  # of the file, and copied with it
-    atexit.register(made.close)
-    migrate_in_steps(made, Path(), migrations, copy="", too_new=RuntimeError)
-    return made
+def _newest(migrations: tuple[str, ...], vacuum: int) -> bytes:
+    """Return an empty file of the newest version."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as made:
+        made.execute(f"PRAGMA auto_vacuum = {vacuum}")  # of the file, and copied with it
+        migrate_in_steps(made, Path(), migrations, copy="", too_new=RuntimeError)
+        return made.serialize()
 
 
 def migrate_at_once(
@@ -52,11 +49,14 @@ def migrate_at_once(
         with _one_at_a_time:  # another one has perhaps begun to use it
             if sqlite_file.version(connection) == 0:
                 [vacuum] = connection.execute("PRAGMA auto_vacuum").fetchone()
-                _newest(tuple(migrations), vacuum).backup(connection)
+                with closing(sqlite3.connect(":memory:")) as made:
+                    made.deserialize(_newest(tuple(migrations), vacuum))
+                    made.backup(connection)
                 return
     migrate_in_steps(connection, path, migrations, **options)
 
 
+_one_at_a_time = threading.Lock()
 _is_coroutine_function = functools.lru_cache(maxsize=1024)(inspect.iscoroutinefunction)
 
 
