@@ -138,7 +138,10 @@ class DeliveryWorker:
         due = self._due()
         if due:
             self._tell(due, is_stopping)
-            return rest_s(self._silences)
+            pause_s = rest_s(self._silences)
+            if pause_s:
+                self._rest()
+            return pause_s
         self._rest()
         delivery = self._outbox.next(name)
         if delivery is None:

@@ -167,6 +167,7 @@ def test_pause_holds_a_device_back_and_says_so_until_it_is_resumed(browser, serv
     assert browser.violations() == []
 
 
+@pytest.mark.nightly
 def test_a_recording_that_failed_is_tried_again_from_the_page_and_arrives(
     browser, server, url, agent
 ):

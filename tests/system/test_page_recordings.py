@@ -85,6 +85,7 @@ def test_a_page_or_a_drawing_that_was_uploaded_runs_nowhere(browser, site):
     assert not [one for one in asked if one.endswith("/it-ran")]
 
 
+@pytest.mark.nightly
 def test_the_player_reads_a_long_recording_in_parts_and_goes_to_its_end_at_once(
     browser, site, tmp_path
 ):

@@ -32,7 +32,10 @@ def test_a_target_that_hangs_costs_a_timeout_for_a_round_and_not_one_for_each_ev
 
     assert rounds == [2, 1, 1]
     assert len(waiting) == 10
-    assert {one.error for one in waiting} == {"not reached: no answer within 0.1 s"}
+    # Only of what was tried is there anything to say.
+    assert (
+        sorted(str(one.error) for one in waiting) == ["None"] * 6 + ["no answer within 0.1 s"] * 4
+    )
 
 
 def _connections(listener: socket.socket) -> int:

@@ -68,7 +68,7 @@ REACHES = {
     "unit/edge_agent/operate/checks/test_requests.py": {
         "_fitting": "one line of `check`, without the server, files and link of all others",
     },
-    "unit/edge_agent/operate/test_command_desk.py": {
+    "unit/edge_agent/operate/test_commands_on_a_full_disk.py": {
         "_database": "a disk that is full for one connection alone: SQLite's pragma holds for no other",
     },
     "unit/edge_agent/operate/test_wanted_settings.py": {
